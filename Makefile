@@ -1,0 +1,74 @@
+# Every target sets up what it needs: a virtual environment in .venv, made once for each change of pyproject.toml
+# or constraints.txt. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PY     := $(BIN)/python
+PIP    := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: help demo lab test test-full lint bench figures notebooks gpu-check clean
+
+help: ## list these targets
+	@echo "usage: make TARGET"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@echo "The first use of a target installs what it needs into $(VENV) (PYTHON=$(PYTHON) makes it, 3.11 or newer)."
+	@echo "EBM_DATA=FOLDER says where larger data sets lie, if you have them: \`$(BIN)/ebm info\` tells what is found."
+
+demo: $(VENV)/.stamp-base ## pictures of energies learnt from real data, in about 3 minutes (ARGS="--quick" is faster)
+	$(BIN)/ebm demo $(ARGS)
+
+lab: $(VENV)/.stamp-tutorials ## open the tutorials in JupyterLab
+	$(BIN)/jupyter lab tutorials/ $(ARGS)
+
+test: $(VENV)/.stamp-dev ## run the tests, slow ones left out (ARGS="-k langevin" chooses)
+	$(PY) -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-full: $(VENV)/.stamp-dev ## run all tests
+	$(PY) -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.stamp-dev ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.stamp-bench ## time this package beside its peers (ARGS="--list" lists, ARGS="sparse_codes" chooses)
+	$(PY) -m benchmarks $(ARGS)
+
+figures: $(VENV)/.stamp-base ## remake every figure from its script
+	set -e; for script in figures/[a-z]*.py; do echo "$$script"; $(PY) "$$script"; done
+
+notebooks: $(VENV)/.stamp-dev ## remake the notebooks from tutorials/*.py
+	$(PY) tutorials/build.py
+
+gpu-check: ## run the contracts on CUDA, with the python3 and the torch that this machine has; installs nothing
+	PYTHONPATH=. $(PYTHON) -m ebm.testing.gpu_check $(ARGS)
+
+clean: ## remove .venv and all caches; pictures and results stay
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- what the targets above stand on ------------------------------------------------------------------------------
+
+$(VENV)/.stamp-venv:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "make: no $(PYTHON) here. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3 ..." >&2; \
+	  exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $(PYTHON) is `$(PYTHON) -V 2>&1`, and 3.11 or newer is needed: make PYTHON=python3.11 ..." >&2; \
+	  exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "make: $(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.stamp-base: pyproject.toml constraints.txt | $(VENV)/.stamp-venv
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.stamp-%: pyproject.toml constraints.txt | $(VENV)/.stamp-venv
+	$(PIP) --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,17 @@
+"""ebm: everything is an energy, and every answer is found by minimizing one.
+
+    E : (x, y, z, ...) ↦ ℝ, one number a row, low where the variables fit together;  p ∝ exp(-βE)
+"""
+
+from __future__ import annotations
+
+from ebm.choices import Choices
+from ebm.energy import Energy
+from ebm.function import energy
+from ebm.infer.minimize import minimize
+from ebm.latent import min_over
+from ebm.marginal import marginal_over
+from ebm.solution import Samples, Solution
+
+__all__ = ["Choices", "Energy", "Samples", "Solution", "energy", "marginal_over", "min_over", "minimize"]
+__version__ = "0.1.0"

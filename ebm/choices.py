@@ -1,0 +1,38 @@
+"""A discrete free variable: each entry is one of n choices.
+
+    a ∈ {0, ..., n - 1}^shape        (an actions sequence, a cluster index, a spin)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The starting value of a discrete variable in `minimize(over=...)`.
+
+    Args:
+        start: (B, *shape) int64, entries in [0, n); (B,) for a single choice a row.
+        n: the number of values of each entry.
+
+    Example:
+        >>> Choices(torch.zeros(4, 3, dtype=torch.long), n=2).start.shape
+        torch.Size([4, 3])
+    """
+
+    start: Tensor
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"Choices needs at least one value to choose from; got n={self.n}.")
+        if self.start.dtype != torch.int64:
+            raise TypeError(f"Choices holds indices, an int64 tensor (.long()); got {self.start.dtype}.")
+        if self.start.numel() and not 0 <= int(self.start.min()) <= int(self.start.max()) < self.n:
+            raise ValueError(
+                f"choices lie in [0, {self.n}); the start has {int(self.start.min())} to {int(self.start.max())}."
+            )

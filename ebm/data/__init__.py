@@ -1,0 +1,29 @@
+"""Data sets: what scikit-learn brings along, toy sets in the plane, and larger ones read from a folder."""
+
+from __future__ import annotations
+
+from ebm.data.digits import digits
+from ebm.data.fashion import download_fashion_mnist, fashion_mnist
+from ebm.data.labeled import LabeledImages
+from ebm.data.location import data_folders, find_data
+from ebm.data.photos import PhotoPatches, photo_patches, photos
+from ebm.data.toy import eight_gaussians, pinwheel, ring, spiral, two_moons
+from ebm.data.whitening import Whitening
+
+__all__ = [
+    "LabeledImages",
+    "PhotoPatches",
+    "Whitening",
+    "data_folders",
+    "digits",
+    "download_fashion_mnist",
+    "eight_gaussians",
+    "fashion_mnist",
+    "find_data",
+    "photo_patches",
+    "photos",
+    "pinwheel",
+    "ring",
+    "spiral",
+    "two_moons",
+]

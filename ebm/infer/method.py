@@ -1,0 +1,79 @@
+"""The protocol of a minimizer: state in, state out, a verdict per row, nothing hidden on `self`.
+
+    state_0 = init(problem, u_0),    state_{k+1} = step(problem, state_k)    until verdict(state_k) ≠ 0
+
+A state is a dict of tensors whose first dimension is the rows. It always holds `u` and `value` = E(u), and
+`gradient_norm` where there is a gradient. The loop, the stopping of rows, the record of the best point and
+differentiation belong to the driver (`ebm.infer.minimize`); a method is the update alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ebm.problem import Problem, norm
+from ebm.solution import Stop
+
+State = dict[str, Tensor]
+
+
+class Method(ABC):
+    """A way to minimize an energy; subclasses say what they can take."""
+
+    monotone: ClassVar[bool] = False  # no step ever raises the energy, so the last point is the best
+    proximal: ClassVar[bool] = False  # uses the prox of terms that have one
+    population: ClassVar[bool] = False  # compares energies without a gradient, so +inf and constraints are fine
+    discrete: ClassVar[bool] = False  # works on Choices
+    differentiable: ClassVar[bool] = True  # its steps can be unrolled
+
+    @abstractmethod
+    def init(self, problem: Problem, u: Tensor) -> State:
+        """The state at the starting point u."""
+
+    @abstractmethod
+    def step(self, problem: Problem, state: State) -> State:
+        """One step for every row; a new state, the old one is left as it was."""
+
+    def verdict(self, state: State, tol: float) -> Tensor:
+        """A `Stop` code per row, (B,) uint8; 0 where the row goes on."""
+        return (state["gradient_norm"] <= tol).to(torch.uint8)  # Stop.GRADIENT is 1
+
+
+def stop_where(condition: Tensor, reason: Stop) -> Tensor:
+    """The code of `reason` where the condition holds, 0 elsewhere, (B,) uint8."""
+    return condition.to(torch.uint8) * int(reason)
+
+
+def with_gradient(u: Tensor, value: Tensor, gradient: Tensor, **more: Tensor) -> State:
+    """The state of a gradient method at u."""
+    return {"u": u, "value": value, "gradient": gradient, "gradient_norm": norm(gradient), **more}
+
+
+def positive(name: str, value: float | Tensor, zero: bool = False) -> float | Tensor:
+    """Check that a setting, one number or one per row, is positive (or zero, if allowed).
+
+    Raises:
+        ValueError: if it isn't, naming the setting.
+    """
+    low = torch.as_tensor(value)
+    if not bool(torch.isfinite(low).all()) or not bool((low >= 0).all() if zero else (low > 0).all()):
+        raise ValueError(f"{name} must be finite and {'at least 0' if zero else 'positive'}; got {value}.")
+    return value
+
+
+def fraction(name: str, value: float) -> float:
+    """Check that a setting lies in [0, 1)."""
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} must be at least 0 and below 1; got {value}.")
+    return value
+
+
+def count(name: str, value: int, least: int = 1) -> int:
+    """Check that a setting is an integer of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
+    return value

@@ -1,0 +1,158 @@
+"""The bookkeeping of a solve: each row's best point, why and when it stopped, and which rows are left.
+
+    best_k = argmin_{j <= k} E(u_j)        per row
+
+A row is written down the moment its test fires. Rows that are done are dropped from the batch once they are a
+quarter of it (or frozen where the steps are differentiated), so a slow row costs the others nothing, and the
+others cost it nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ebm.infer.method import Method, State
+from ebm.problem import Problem, expand
+from ebm.signature import check_output
+from ebm.solution import CONVERGED, Solution, Stop, Trace
+
+DROP_SHARE = 0.25  # rows done, as a share of the batch, that make dropping them worth a copy
+
+
+class Record:
+    """What happened to every row of the full batch; `finished` once all of them have stopped."""
+
+    def __init__(self, problem: Problem, method: Method, max_steps: int, trace: bool, unroll: bool):
+        self.full, self.method, self.max_steps = problem, method, max_steps
+        self.tracing, self.unroll = trace, unroll
+        self.finished, self.checked = False, False
+
+    def start(self, u: Tensor, state: State) -> None:
+        """Begin with the state at the start."""
+        batch = len(u)
+        check_output(state["value"], batch, "the energy")
+        self.u, self.energy = state["u"].clone(), state["value"].clone()
+        self.first_u, self.first_energy = u, state["value"]
+        if not self.method.monotone:
+            self.best_u, self.best = state["u"], state["value"].nan_to_num(nan=torch.inf, posinf=torch.inf)
+        self.codes = torch.zeros(batch, dtype=torch.uint8, device=u.device)
+        self.steps = torch.zeros(batch, dtype=torch.int64, device=u.device)
+        self.gradient_norm = torch.full_like(self.energy, torch.nan) if "gradient_norm" in state else None
+        self.live = torch.arange(batch, device=u.device)  # rows of the full batch that the state still holds
+        self.done: Tensor | None = None  # of these, the ones that have stopped
+        self.energies: list[Tensor] = []
+        self.points: list[Tensor] = []
+
+    def observe(self, state: State) -> None:
+        """Keep the best point of every row, and the trace."""
+        if not self.method.monotone:
+            value = state["value"]
+            better = value < self.best
+            self.best = torch.where(better, value, self.best)
+            self.best_u = torch.where(expand(better, state["u"]), state["u"], self.best_u)
+        if self.tracing:
+            going = self.live if self.done is None else self.live[~self.done]
+            here = slice(None) if self.done is None else ~self.done
+            self.energies.append(self.energy.index_copy(0, going, state["value"][here]))
+            self.points.append(self.u.index_copy(0, going, state["u"][here]))
+
+    def mark_nonfinite(self, codes: Tensor, state: State) -> Tensor:
+        """Add the code for rows whose energy or point is NaN or infinite (an energy may be +inf at the start)."""
+        u, value = state["u"], state["value"]
+        bad = ~torch.isfinite(value)
+        if u.is_floating_point():
+            bad = bad | ~torch.isfinite(u.flatten(1)).all(1)
+        if self.method.proximal or self.method.population:
+            bad = bad & ~((value == torch.inf) & torch.isfinite(u.flatten(1)).all(1))
+        return torch.where(bad, torch.full_like(codes, int(Stop.NON_FINITE)), codes)
+
+    def stop(self, problem: Problem, state: State, codes: Tensor, step: int) -> tuple[Problem, State]:
+        """Write down the rows whose test fired (at the last step: all), and drop them where that pays."""
+        if step == self.max_steps:
+            codes = torch.where(codes == 0, torch.full_like(codes, int(Stop.MAX_STEPS)), codes)
+        if self.done is not None:
+            codes = codes.masked_fill(self.done, 0)
+        fired = codes.nonzero().flatten()
+        if not len(fired):
+            return problem, state
+        rows = self.live[fired]
+        u, energy = self._result(state, fired, codes[fired])
+        self.u, self.energy = self.u.index_copy(0, rows, u), self.energy.index_copy(0, rows, energy)
+        self.codes[rows], self.steps[rows] = codes[fired], step
+        if self.gradient_norm is not None:
+            self.gradient_norm[rows] = state["gradient_norm"][fired].detach()
+        self.done = (codes > 0) if self.done is None else self.done | (codes > 0)
+        stopped = int(self.done.sum())
+        self.finished = stopped == len(self.live)
+        if self.finished or self.unroll or stopped < DROP_SHARE * len(self.live):
+            return problem, state
+        return self._drop(problem, state)
+
+    def _result(self, state: State, fired: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """The point to return for rows that stop now: the converged one, unless an earlier one was truly lower."""
+        u, energy = state["u"][fired], state["value"][fired]
+        if self.method.monotone:
+            return self._not_worse(u, energy, fired)
+        best_u, best = self.best_u[fired], self.best[fired]
+        rounding = 8 * torch.finfo(energy.dtype).eps * best.abs()
+        settled = torch.isin(codes, torch.tensor(CONVERGED, dtype=torch.uint8, device=codes.device))
+        last = settled & (energy <= best + rounding) & (energy <= self.first_energy[self.live[fired]])
+        u, energy = torch.where(expand(last, u), u, best_u), torch.where(last, energy, best)
+        return self._not_worse(u, energy, fired)
+
+    def _not_worse(self, u: Tensor, energy: Tensor, fired: Tensor) -> tuple[Tensor, Tensor]:
+        """The start instead, where nothing finite and at least as low was found."""
+        rows = self.live[fired]
+        first_u, first = self.first_u[rows], self.first_energy[rows]
+        kept = torch.isfinite(energy) & ~(energy > first)
+        return torch.where(expand(kept, u), u, first_u), torch.where(kept, energy, first)
+
+    def _drop(self, problem: Problem, state: State) -> tuple[Problem, State]:
+        """Go on with the rows that are left."""
+        if self.done is None:
+            return problem, state
+        index = (~self.done).nonzero().flatten()
+        smaller = problem.rows(index)
+        if not self.checked:
+            self._check_rows_alone(smaller, state, index)
+        if not self.method.monotone:
+            self.best_u, self.best = self.best_u[index], self.best[index]
+        self.live, self.done = self.live[index], None
+        return smaller, {name: tensor.index_select(0, index) for name, tensor in state.items()}
+
+    def _check_rows_alone(self, smaller: Problem, state: State, index: Tensor) -> None:
+        """Once a solve: the rows that are left have the energies that they had among the others."""
+        self.checked = True
+        expected = state["value"][index]
+        try:
+            energy = smaller.value(state["u"][index])
+            same = energy.shape == expected.shape and torch.allclose(
+                energy, expected, *(2 * [torch.finfo(energy.dtype).eps ** 0.5]), equal_nan=True
+            )
+        except RuntimeError as problem:
+            raise _stale() from problem
+        if not same:
+            raise _stale()
+
+    def freeze(self, state: State, proposed: State) -> State:
+        """The proposed state with the rows that have stopped held where they were; keeps the graph."""
+        if self.done is None:
+            return proposed
+        return {k: torch.where(expand(self.done, state[k]), state[k], new) for k, new in proposed.items()}
+
+    def solution(self) -> Solution:
+        """Everything that was written down, for the full batch."""
+        converged = torch.isin(self.codes, torch.tensor(CONVERGED, dtype=torch.uint8, device=self.codes.device))
+        trace = Trace(torch.stack(self.energies), torch.stack(self.points)) if self.tracing else None
+        return Solution(
+            self.u, self.energy, converged, self.steps, self.codes, self.gradient_norm, None, trace
+        )
+
+
+def _stale() -> ValueError:
+    return ValueError(
+        "when rows that had converged were dropped, the energy of the remaining rows changed. It uses tensors of B rows "
+        "that it was not given (a captured tensor does not follow its rows), or mixes rows. Make every row-wise tensor a "
+        "variable and pass it in `given`."
+    )

@@ -1,0 +1,94 @@
+"""Where a solve begins: an object that makes the starting value of a free variable from the given ones.
+
+    u_0 = start(given, noise)
+
+An encoder that guesses z from what is observed is amortized inference: LISTA, the encoder of a VAE and a mode-1
+actor are all `Network` starts, and the minimizer refines their guess.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ebm.binder import Binder
+
+
+class Start(nn.Module, ABC):
+    """Makes a starting value (B, *shape). All randomness is drawn in `draw`, once a bind."""
+
+    def draw(self, binder: Binder) -> Tensor | None:
+        """Noise for B rows, or None if the start is not random."""
+        return None
+
+    @abstractmethod
+    def forward(self, variables: Mapping[str, Any], drawn: Tensor | None, binder: Binder) -> Tensor:
+        """The starting value, from the other variables' values and the noise."""
+
+
+def _empty(binder: Binder, shape: tuple[int, ...], who: str) -> Tensor:
+    batch = binder.need_batch(who)
+    return torch.empty(batch, *shape, dtype=binder.dtype or torch.get_default_dtype(), device=binder.device)
+
+
+class Zeros(Start):
+    """u_0 = 0, of the given shape (without the batch)."""
+
+    def __init__(self, *shape: int):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, variables: Mapping[str, Any], drawn: Tensor | None, binder: Binder) -> Tensor:
+        return _empty(binder, self.shape, "Zeros").zero_()
+
+
+class Normal(Start):
+    """u_0 ~ N(0, scale²), of the given shape (without the batch)."""
+
+    def __init__(self, *shape: int, scale: float = 1.0):
+        super().__init__()
+        if not scale >= 0:
+            raise ValueError(f"scale is a standard deviation, at least 0; got {scale}.")
+        self.shape, self.scale = shape, scale
+
+    def draw(self, binder: Binder) -> Tensor:
+        return _empty(binder, self.shape, "Normal").normal_(generator=binder.generator)
+
+    def forward(self, variables: Mapping[str, Any], drawn: Tensor | None, binder: Binder) -> Tensor:
+        if drawn is None:
+            raise ValueError("Normal starts from noise; draw it first.")
+        return self.scale * drawn
+
+
+class Data(Start):
+    """u_0 = the value of another variable: denoising starts at what was observed."""
+
+    def __init__(self, variable: str):
+        super().__init__()
+        self.variable = variable
+
+    def forward(self, variables: Mapping[str, Any], drawn: Tensor | None, binder: Binder) -> Tensor:
+        return _read(variables, self.variable, "Data")
+
+
+class Network(Start):
+    """u_0 = network(variables): amortized inference."""
+
+    def __init__(self, network: nn.Module, *variables: str):
+        super().__init__()
+        if not variables:
+            raise ValueError("Network needs the names of the variables that it reads: Network(encoder, 'y').")
+        self.network, self.reads = network, variables
+
+    def forward(self, variables: Mapping[str, Any], drawn: Tensor | None, binder: Binder) -> Tensor:
+        return self.network(*(_read(variables, name, "Network") for name in self.reads))
+
+
+def _read(variables: Mapping[str, Any], name: str, who: str) -> Any:
+    if name not in variables:
+        raise ValueError(f"{who} starts from {name!r}, which has no value here; there are {', '.join(variables)}.")
+    return variables[name]

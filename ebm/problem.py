@@ -1,0 +1,276 @@
+"""What a method of inference sees: an energy of one tensor u of free variables, and nothing else.
+
+    value(u) = E(u),    value_and_grad(u) = (E, ∇E),    E = smooth + Σ_i w_i h_i  where the h_i have a prox
+
+One free variable is u itself, whatever its shape; several are laid out flat in (B, D). Randomness and row data
+follow the rows: after `rows(index)` the problem is that of the surviving rows, and what is drawn for one of them
+is what it would have been with all of them there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ebm.binder import Free, Term
+from ebm.bound import Bound
+
+
+def expand(step: Tensor, like: Tensor) -> Tensor:
+    """A number per row, (B,), shaped to multiply `like`, (B, *shape)."""
+    return step.view(-1, *(1,) * (like.ndim - 1))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """The inner product of each row, (B, *shape) x (B, *shape) -> (B,)."""
+    return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
+
+
+def norm(a: Tensor) -> Tensor:
+    """The Euclidean norm of each row, (B, *shape) -> (B,)."""
+    return torch.linalg.vector_norm(a.flatten(1), dim=1)
+
+
+class Problem:
+    """A bound energy over a layout of free variables, with constraints and a source of noise.
+
+    Args:
+        bound: the energy, given what is given.
+        shapes: the free variables' shapes without the batch, in order.
+        constraints: bound energies that are allowed where they are <= 0.
+        generator: source of all draws.
+        choices: for each discrete variable the number of its values.
+        max_rows: evaluate at most so many candidate rows at once (None: all).
+        create_graph: keep the autograd graph through `value_and_grad` (unrolling).
+    """
+
+    def __init__(
+        self,
+        bound: Bound,
+        shapes: Mapping[str, torch.Size],
+        constraints: tuple[Bound, ...] = (),
+        generator: torch.Generator | None = None,
+        choices: Mapping[str, int] | None = None,
+        max_rows: int | None = None,
+        create_graph: bool = False,
+        batch: int = 0,
+    ):
+        self.bound, self.shapes, self.constraints = bound, dict(shapes), constraints
+        self.generator, self.choices, self.max_rows = generator, dict(choices or {}), max_rows
+        self.create_graph, self.full_batch = create_graph, batch
+        self.live: Tensor | None = None  # rows of the full batch that are left; None: all
+        self._split_terms()
+
+    def _split_terms(self) -> None:
+        """Sort the terms by what can be done with them; see the attributes' comments."""
+        free = set(self.shapes)
+        self.prox_terms: dict[str, Term] = {}  # variable -> the one term whose prox acts on it
+        smooth: list[Term] = []
+        for term in self.bound.summands:
+            variable = _prox_variable(term)
+            if variable is None:
+                smooth.append(term)
+            elif variable in self.prox_terms:
+                raise ValueError(
+                    f"{self.prox_terms[variable].label!r} and {term.label!r} both have a prox on {variable!r}, and the "
+                    f"order of two proxes changes the answer: write one joint term with a prox of its own."
+                )
+            elif float(term.weight) < 0:
+                raise ValueError(
+                    f"{term.label!r} has a prox and the negative weight {float(term.weight):g}; minus a prox term is not "
+                    f"a prox term. Use a positive weight."
+                )
+            else:
+                self.prox_terms[variable] = term
+        self.smooth_terms = tuple(smooth)  # everything a proximal method differentiates
+        single = len(free) == 1
+        self._plan: dict[bool, tuple[list[Term], tuple[Term, ...]]] = {}  # smooth only? -> closed form, autograd
+        for only_smooth, terms in ((False, self.bound.summands), (True, self.smooth_terms)):
+            closed = [single and _closed_form_of(t) is not None for t in terms]
+            self._plan[only_smooth] = (
+                [t for t, c in zip(terms, closed, strict=True) if c],
+                tuple(t for t, c in zip(terms, closed, strict=True) if not c),
+            )
+
+    # The layout ---------------------------------------------------------------------------------------------
+
+    def pack(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Values of the free variables as the one tensor u."""
+        if len(self.shapes) == 1:
+            return next(iter(values.values()))
+        return torch.cat([values[name].flatten(1) for name in self.shapes], 1)
+
+    def unpack(self, u: Tensor) -> dict[str, Tensor]:
+        """u as a value for each free variable; leading dimensions are kept."""
+        if len(self.shapes) == 1:
+            return {next(iter(self.shapes)): u}
+        parts = u.split([shape.numel() for shape in self.shapes.values()], -1)
+        return {
+            name: part.reshape(*part.shape[:-1], *shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    # The energy ---------------------------------------------------------------------------------------------
+
+    def value(self, u: Tensor) -> Tensor:
+        """E(u), (B,)."""
+        return self.bound.evaluate(self.unpack(u))
+
+    def value_and_grad(self, u: Tensor, smooth: bool = False) -> tuple[Tensor, Tensor]:
+        """E(u), (B,), and ∇E(u), like u; with `smooth=True` of the terms without a prox alone.
+
+        Terms that offer a closed form are not differentiated by autograd.
+        """
+        closed, rest = self._plan[smooth]
+        if not closed:
+            return self._autograd(rest, u)
+        value, gradient = self._closed_form(closed, u)
+        if rest:
+            rest_value, rest_gradient = self._autograd(rest, u)
+            value, gradient = value + rest_value, gradient + rest_gradient
+        return value, gradient
+
+    def _autograd(self, terms: tuple[Term, ...], u: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            v = u if self.create_graph and u.requires_grad else u.detach().requires_grad_()
+            value = self.bound.evaluate(self.unpack(v), terms)
+            if not value.requires_grad:  # nothing here depends on u
+                return value, torch.zeros_like(u)
+            (gradient,) = torch.autograd.grad(
+                value, v, torch.ones_like(value), create_graph=self.create_graph, materialize_grads=True
+            )
+        return (value if self.create_graph else value.detach()), gradient
+
+    def _closed_form(self, terms: list[Term], u: Tensor) -> tuple[Tensor, Tensor]:
+        free = self.unpack(u)
+        total: Tensor | None = None
+        for term in terms:
+            arguments = self.bound.arguments(term, free, {})
+            value, gradient = term.leaf.value_and_grad(_closed_form_of(term), **arguments)
+            if not (isinstance(term.weight, float) and term.weight == 1.0):
+                value, gradient = term.weight * value, term.weight * gradient
+            total, slope = (value, gradient) if total is None else (total + value, slope + gradient)
+        return total, slope
+
+    def hessian_product(self, u: Tensor) -> tuple[Tensor, Tensor, Any]:
+        """E(u), ∇E(u) and the function v -> (∇²E(u)) v, each like u."""
+        with torch.enable_grad():
+            w = u.detach().requires_grad_()
+            value = self.value(w)
+            if not value.requires_grad:
+                return value, torch.zeros_like(u), torch.zeros_like
+            (gradient,) = torch.autograd.grad(
+                value, w, torch.ones_like(value), create_graph=True, materialize_grads=True
+            )
+
+        def product(v: Tensor) -> Tensor:
+            if not gradient.requires_grad:
+                return torch.zeros_like(v)
+            return torch.autograd.grad(gradient, w, v, retain_graph=True, materialize_grads=True)[0]
+
+        return value.detach(), gradient.detach(), product
+
+    # The parts with a prox ----------------------------------------------------------------------------------
+
+    def prox(self, u: Tensor, step: Tensor) -> Tensor:
+        """argmin_v Σ_i step·w_i·h_i(v) + ½|v - u|² with one step per row, (B,); u itself where no term has a prox."""
+        if not self.prox_terms:
+            return u
+        values = self.unpack(u)
+        for variable, term in self.prox_terms.items():
+            values[variable] = term.leaf.prox(values[variable], step * term.weight)
+        return self.pack(values)
+
+    def prox_value(self, u: Tensor) -> Tensor | float:
+        """Σ_i w_i·h_i(u), (B,); 0.0 where no term has a prox."""
+        if not self.prox_terms:
+            return 0.0
+        return self.bound.evaluate(self.unpack(u), tuple(self.prox_terms.values()))
+
+    def violation(self, u: Tensor) -> Tensor | None:
+        """Σ_i max(0, constraint_i(u)), (B,), NaN counted as infinite; None without constraints."""
+        if not self.constraints:
+            return None
+        free = self.unpack(u)
+        parts = [c.evaluate({name: free[name] for name in c.variables}).clamp(min=0) for c in self.constraints]
+        return torch.stack(parts).sum(0).nan_to_num(nan=torch.inf, posinf=torch.inf)
+
+    # Rows ---------------------------------------------------------------------------------------------------
+
+    def _with(self, bound: Bound, constraints: tuple[Bound, ...]) -> Problem:
+        out = object.__new__(Problem)
+        out.__dict__.update(self.__dict__)
+        out.bound, out.constraints = bound, constraints
+        return out
+
+    def rows(self, index: Tensor) -> Problem:
+        """The problem of the rows `index` alone."""
+        out = self._with(self.bound.rows(index), tuple(c.rows(index) for c in self.constraints))
+        out.live = index if self.live is None else self.live[index]
+        return out
+
+    def repeat(self, k: int) -> Problem:
+        """Every row k times, copies side by side; for evaluation, not for drawing."""
+        return self._with(self.bound.repeat(k), tuple(c.repeat(k) for c in self.constraints))
+
+    def with_graph(self) -> Problem:
+        """The same problem, whose gradients can be differentiated."""
+        out = self._with(self.bound, self.constraints)
+        out.create_graph = True
+        return out
+
+    def detach(self) -> Problem:
+        """The same problem, cut from the autograd graph."""
+        return self._with(self.bound.detach(), tuple(c.detach() for c in self.constraints))
+
+    def candidates(self, u: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Energies and violations, (B, K), of K candidates a row, u (B, K, *shape), at most `max_rows` rows at once."""
+        batch, count = u.shape[:2]
+        chunk = count if self.max_rows is None else max(1, min(count, self.max_rows // max(batch, 1)))
+        repeated: dict[int, Problem] = {}
+        energies, violations = [], []
+        for part in u.split(chunk, 1):
+            k = part.shape[1]
+            problem = repeated.setdefault(k, self.repeat(k)) if k not in repeated else repeated[k]
+            flat = part.reshape(batch * k, *part.shape[2:])
+            energies.append(problem.value(flat).view(batch, k))
+            violation = problem.violation(flat)
+            violations.append(violation if violation is None else violation.view(batch, k))
+        return torch.cat(energies, 1), None if violations[0] is None else torch.cat(violations, 1)
+
+    def per_row(self, setting: float | Tensor) -> float | Tensor:
+        """A method's setting: one number, or one per row of the full batch, (B,), of which the live rows are kept."""
+        if not isinstance(setting, Tensor) or setting.ndim == 0:
+            return setting
+        if setting.shape != (self.full_batch,):
+            raise ValueError(
+                f"a setting per row has shape ({self.full_batch},), one number a row; got {tuple(setting.shape)}."
+            )
+        return setting if self.live is None else setting[self.live]
+
+    def normal(self, like: Tensor, *count: int) -> Tensor:
+        """Standard normal noise (B, *count, *shape) for u = `like`: drawn for the full batch, live rows kept."""
+        shape = (*count, *like.shape[1:])
+        noise = torch.empty(self.full_batch, *shape, dtype=like.dtype, device=like.device)
+        noise.normal_(generator=self.generator)
+        return noise if self.live is None else noise[self.live]
+
+
+def _prox_variable(term: Term) -> str | None:
+    """The free variable on which a term's prox acts; None if it has no prox or its variable is not itself free."""
+    if not hasattr(term.leaf, "prox"):
+        return None
+    (name,) = term.leaf.variables
+    expression = dict(term.arguments)[name]
+    return expression.name if isinstance(expression, Free) else None
+
+
+def _closed_form_of(term: Term) -> str | None:
+    """The leaf's name of the variable whose closed form replaces autograd; None where autograd is needed."""
+    direct = [name for name, e in term.arguments if isinstance(e, Free)]
+    if len(direct) == 1 and direct[0] in term.leaf.closed_form and len(term.free()) == 1:
+        return direct[0]
+    return None

@@ -1,0 +1,62 @@
+"""What an energy's signature says of its variables, and the errors that teach it.
+
+`forward(self, x, y, depth=1.0)` is an energy of the variables x and y with the option depth.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+class Signed(Protocol):
+    """Anything with named variables: an energy, whatever it is made of."""
+
+    label: str
+    variables: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+def read_signature(function: Callable[..., Any], skip: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The parameters of a function without a default (variables) and with one (options), `skip` leading ones apart."""
+    parameters = list(inspect.signature(function).parameters.values())[skip:]
+    named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    return (
+        tuple(p.name for p in named if p.default is p.empty),
+        tuple(p.name for p in named if p.default is not p.empty),
+    )
+
+
+def check_output(energy: Any, batch: int, who: str) -> None:
+    """Refuse an energy that is not one number a row."""
+    if not isinstance(energy, Tensor) or energy.shape != (batch,):
+        came = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
+        raise ValueError(
+            f"{who} must return one energy a row, shape ({batch},); it returned {came}. Sum over every dimension but "
+            f"the first, e.g. e.flatten(1).sum(1)."
+        )
+
+
+def describe(energy: Signed) -> str:
+    """'Spring is an energy of x, y (options: depth)'."""
+    options = f" (options: {', '.join(energy.options)})" if energy.options else ""
+    return f"{energy.label} is an energy of {', '.join(energy.variables) or 'nothing'}{options}"
+
+
+def refuse_unknown(energy: Signed, names: Collection[str]) -> None:
+    """Raise TypeError if there is a name that the energy does not have."""
+    if names:
+        raise TypeError(f"{describe(energy)}; it has no {', '.join(map(repr, names))}.")
+
+
+def refuse_missing(energy: Signed, came: Collection[str]) -> None:
+    """Raise TypeError if a variable did not come."""
+    missing = [v for v in energy.variables if v not in came]
+    if missing:
+        raise TypeError(
+            f"{describe(energy)}; got {', '.join(came) or 'nothing'}, so {', '.join(map(repr, missing))} is missing. "
+            f"Pass a value, or minimize or marginalize it first: min_over(E, {missing[0]!r}, ...)."
+        )

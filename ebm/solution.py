@@ -1,0 +1,123 @@
+"""What a solve returns: the minimizer found, its energy, and for every row why it stopped; samples likewise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import IntEnum
+
+from torch import Tensor
+
+Value = Tensor | dict[str, Tensor]
+
+
+class Stop(IntEnum):
+    """Which test ended a row. Only `GRADIENT`, `STEP`, `SPREAD` and `EXHAUSTED` count as converged."""
+
+    RUNNING = 0
+    GRADIENT = 1  # the norm of the gradient (with a prox: of the generalized gradient) is at most tol
+    STEP = 2  # no coordinate moved by more than tol
+    SPREAD = 3  # a population collapsed to a point: not a proof of stationarity
+    EXHAUSTED = 4  # every candidate was looked at: the global minimum of the set
+    MAX_STEPS = 5
+    STALLED = 6  # no step lowers the energy at this dtype's precision, and the gradient is above tol
+    NON_FINITE = 7  # the energy or the point became NaN or infinite
+
+    @property
+    def text(self) -> str:
+        """The name as `Solution.reasons` prints it."""
+        return self.name.lower().replace("_", " ")
+
+
+CONVERGED = (Stop.GRADIENT, Stop.STEP, Stop.SPREAD, Stop.EXHAUSTED)
+
+
+@dataclass
+class Trace:
+    """Every step of a solve: `energy` (K + 1, B) and `value`, shaped as the solution's with K + 1 in front.
+
+    Entry 0 is the start. A row that has stopped repeats its last entry.
+    """
+
+    energy: Tensor
+    value: Value
+
+
+@dataclass
+class Solution:
+    """The result of `minimize`; every entry has one item per row.
+
+    Attributes:
+        value: the best point found, a tensor or a dict of tensors like `over`, each (B, *shape).
+        energy: the energy there, (B,); never above the energy of the start (of an allowed start, where there are
+            constraints).
+        converged: whether a stopping test was met, (B,) bool.
+        steps: steps taken, (B,) int64.
+        stopped_by: which test fired, (B,) uint8 codes of `Stop`; `reasons` spells them out.
+        gradient_norm: ‖∇E‖₂ at the last point tested (with a prox, of the generalized gradient), (B,); None where
+            the method has no gradient.
+        violation: Σ_i max(0, constraint_i), (B,); None without `subject_to`.
+        trace: the whole path, if `trace=True`.
+    """
+
+    value: Value
+    energy: Tensor
+    converged: Tensor
+    steps: Tensor
+    stopped_by: Tensor
+    gradient_norm: Tensor | None = None
+    violation: Tensor | None = None
+    trace: Trace | None = None
+
+    @property
+    def reasons(self) -> list[str]:
+        """`stopped_by` in words, a list of B."""
+        return [Stop(code).text for code in self.stopped_by.tolist()]
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{n} by {reason}" for reason, n in Counter(self.reasons).most_common())
+        energy = self.energy.detach()
+        span = f"{energy.min():.6g} to {energy.max():.6g}" if len(energy) else "of no row"
+        return (
+            f"Solution: {int(self.converged.sum())} of {len(energy)} rows converged ({counts}); energy {span}; "
+            f"at most {int(self.steps.max()) if len(energy) else 0} steps"
+        )
+
+
+class UnconvergedError(RuntimeError):
+    """Raised on request (`raise_unconverged=True`) when a row did not converge; `solution` holds what was found."""
+
+    def __init__(self, solution: Solution):
+        self.solution = solution
+        rows = (~solution.converged).nonzero().flatten().tolist()
+        shown = ", ".join(f"{r} ({solution.reasons[r]})" for r in rows[:5])
+        super().__init__(
+            f"{len(rows)} of {len(solution.energy)} rows did not converge: {shown}{', ...' if len(rows) > 5 else ''}. "
+            f"Allow more max_steps, a larger tol or another step size; the exception's .solution holds the best points."
+        )
+
+
+@dataclass
+class Samples:
+    """The result of `sample`: N draws from p ∝ exp(-βE) for each of B chains.
+
+    Attributes:
+        value: the draws, (N, B, *shape), or a dict of them like `over`.
+        accepted: share of proposals accepted in each chain, (B,); 1 for samplers without a test.
+        divergent: proposals with a runaway energy error, (B,) int64.
+        nonfinite: proposals (or, without a test, states) that were NaN or infinite, (B,) int64.
+        energy: the energy of every draw, (N, B); None where the sampler does not evaluate it.
+    """
+
+    value: Value
+    accepted: Tensor
+    divergent: Tensor
+    nonfinite: Tensor
+    energy: Tensor | None = None
+
+    def __str__(self) -> str:
+        shape = tuple((self.value if isinstance(self.value, Tensor) else next(iter(self.value.values()))).shape)
+        return (
+            f"Samples: {shape[0]} draws of {shape[1]} chains; {self.accepted.mean():.1%} accepted, "
+            f"{int(self.divergent.sum())} divergent, {int(self.nonfinite.sum())} non-finite"
+        )

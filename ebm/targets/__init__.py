@@ -1,0 +1,32 @@
+"""Analytic energies with known answers: minima, log Z, moments and exact samples to be right against."""
+
+from __future__ import annotations
+
+from ebm.targets.ackley import Ackley
+from ebm.targets.banana import Banana
+from ebm.targets.double_well import DoubleWell
+from ebm.targets.ellipse import Ellipse, ellipse_data
+from ebm.targets.funnel import Funnel
+from ebm.targets.gaussian import Gaussian
+from ebm.targets.himmelblau import Himmelblau
+from ebm.targets.mixture import Mixture
+from ebm.targets.rastrigin import Rastrigin
+from ebm.targets.ring import Ring
+from ebm.targets.rosenbrock import Rosenbrock
+from ebm.targets.target import Target
+
+__all__ = [
+    "Ackley",
+    "Banana",
+    "DoubleWell",
+    "Ellipse",
+    "Funnel",
+    "Gaussian",
+    "Himmelblau",
+    "Mixture",
+    "Rastrigin",
+    "Ring",
+    "Rosenbrock",
+    "Target",
+    "ellipse_data",
+]
