@@ -11,13 +11,13 @@ Reference: LeCun, Chopra, Hadsell, Ranzato, Huang (2006), "A Tutorial on Energy-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ebm.binder import Binder, Expression, Free, Held, Term
+from ebm.binder import Binder, Expression, Free, Held, Term, map_rows
 from ebm.bound import Bound
 from ebm.signature import check_output, read_signature, refuse_missing, refuse_unknown
 
@@ -216,6 +216,11 @@ class View(Energy):
         inputs = [v for _, *names in self.functions.values() for v in names]
         self.variables = tuple(dict.fromkeys([*kept, *inputs]))
         self.options = tuple(o for o in part.options if o not in self.values)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> View:
+        super()._apply(fn, recurse)  # .to(...), .double() and .cuda() take the values along
+        self.values = {name: map_rows(value, fn) for name, value in self.values.items()}
+        return self
 
     def _summands(self, binder: Binder, scope: Scope, weight: float | Tensor, label: str | None) -> list[Term]:
         learned = isinstance(self.weight, Tensor) and self.weight.requires_grad

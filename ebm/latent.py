@@ -112,12 +112,15 @@ class MinOver(Energy):
             "_drawn": drawn,
             "_seed": None if seed is None else int(seed),
             "_rows": None if binder.batch is None else torch.arange(binder.batch, device=binder.device),
+            "_batch": binder.batch,
         }
 
-    def forward(self, *, _bound: Bound, _drawn: Any, _seed: int | None, _rows: Tensor | None, **variables: Any) -> Tensor:
+    def forward(
+        self, *, _bound: Bound, _drawn: Any, _seed: int | None, _rows: Tensor | None, _batch: int | None, **variables: Any
+    ) -> Tensor:
         free = {name: variables[name] for name in self.variables if name in _bound.variables}
         bound = _bound.bind(free)
-        problem, u = self._pose(bound, variables, _drawn, _seed, _rows)
+        problem, u = self._pose(bound, variables, _drawn, _seed, _rows, _batch)
         if self.differentiate == "unroll" and torch.is_grad_enabled():
             solution = solve(problem.with_graph(), u, self.method, self.max_steps, self.tol, unroll=True)
             z = solution.value
@@ -132,7 +135,8 @@ class MinOver(Energy):
         return problem.value(z)
 
     def _pose(
-        self, bound: Bound, variables: Mapping[str, Any], drawn: Mapping[str, Any], seed: int | None, rows: Tensor | None
+        self, bound: Bound, variables: Mapping[str, Any], drawn: Mapping[str, Any], seed: int | None, rows: Tensor | None,
+        batch: int | None
     ) -> tuple[Problem, Tensor]:
         """The inner problem and its start, with the noise that was drawn at bind."""
         binder = Binder(None, bound.batch, bound.dtype, bound.device)
@@ -143,8 +147,8 @@ class MinOver(Energy):
         problem = Problem(
             bound, {name: value.shape[1:] for name, value in values.items()}, generator=generator, batch=bound.batch or 0
         )
-        if rows is not None:
-            problem.live, problem.full_batch = rows, 1 + int(rows.max())
+        if rows is not None and batch is not None:
+            problem.live, problem.full_batch = rows, batch  # noise is drawn for all rows, live or not
         check_suits(self.method, problem, self.differentiate)
         return problem, problem.pack(values)
 

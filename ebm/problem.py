@@ -24,14 +24,19 @@ def expand(step: Tensor, like: Tensor) -> Tensor:
     return step.view(-1, *(1,) * (like.ndim - 1))
 
 
+def flat(a: Tensor) -> Tensor:
+    """Each row as a vector, (B, *shape) -> (B, D); (B,) -> (B, 1)."""
+    return a.flatten(1) if a.ndim > 1 else a.unsqueeze(1)
+
+
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """The inner product of each row, (B, *shape) x (B, *shape) -> (B,)."""
-    return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
+    return torch.linalg.vecdot(flat(a), flat(b))
 
 
 def norm(a: Tensor) -> Tensor:
     """The Euclidean norm of each row, (B, *shape) -> (B,)."""
-    return torch.linalg.vector_norm(a.flatten(1), dim=1)
+    return torch.linalg.vector_norm(flat(a), dim=1)
 
 
 class Problem:
@@ -101,7 +106,7 @@ class Problem:
         """Values of the free variables as the one tensor u."""
         if len(self.shapes) == 1:
             return next(iter(values.values()))
-        return torch.cat([values[name].flatten(1) for name in self.shapes], 1)
+        return torch.cat([flat(values[name]) for name in self.shapes], 1)
 
     def unpack(self, u: Tensor) -> dict[str, Tensor]:
         """u as a value for each free variable; leading dimensions are kept."""
@@ -182,6 +187,14 @@ class Problem:
         values = self.unpack(u)
         for variable, term in self.prox_terms.items():
             values[variable] = term.leaf.prox(values[variable], step * term.weight)
+        return self.pack(values)
+
+    def project(self, u: Tensor) -> Tensor:
+        """The nearest point where no indicator (Box, Simplex, Sphere) is +inf; any number of rows."""
+        values = self.unpack(u)
+        for variable, term in self.prox_terms.items():
+            if term.leaf.indicator:
+                values[variable] = term.leaf.prox(values[variable], u.new_ones(len(u)))
         return self.pack(values)
 
     def prox_value(self, u: Tensor) -> Tensor | float:

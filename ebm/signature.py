@@ -31,13 +31,15 @@ def read_signature(function: Callable[..., Any], skip: int = 0) -> tuple[tuple[s
 
 
 def check_output(energy: Any, batch: int, who: str) -> None:
-    """Refuse an energy that is not one number a row."""
+    """Refuse an energy that is not one real number a row."""
     if not isinstance(energy, Tensor) or energy.shape != (batch,):
         came = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
         raise ValueError(
             f"{who} must return one energy a row, shape ({batch},); it returned {came}. Sum over every dimension but "
             f"the first, e.g. e.flatten(1).sum(1)."
         )
+    if not energy.is_floating_point():
+        raise TypeError(f"{who} must return real numbers; it returned {energy.dtype}. Convert them, e.g. e.double().")
 
 
 def describe(energy: Signed) -> str:

@@ -36,7 +36,7 @@ def digits(split: Split = "train", *, dtype: torch.dtype | None = None) -> Label
         >>> from ebm.data import digits
         >>> images, labels = digits("test")
         >>> images.shape, labels[:5].tolist()
-        (torch.Size([360, 8, 8]), [8, 9, 0, 1, 2])
+        (torch.Size([360, 8, 8]), [2, 3, 4, 5, 6])
     """
     check_split(split)
     bundle = load_digits()

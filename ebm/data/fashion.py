@@ -1,8 +1,8 @@
 """Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): 70,000 gray pictures of clothes, 28 x 28, in ten classes.
 
 The set is four files in the IDX format: bytes 0, 0, type (8: unsigned byte), number of dimensions k; then k
-big-endian 32-bit sizes; then the values. Each file is checked by the SHA-256 of its IDX bytes, so that it does
-not matter who gzipped it, or whether anyone did.
+big-endian 32-bit sizes; then the values. Each file is checked by the SHA-256 of its IDX bytes, so that it
+does not matter who gzipped it, or whether anyone did.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHECKSUMS = {  # SHA-256 of the IDX bytes, unzipped
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+CLASSES = ("top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 
 def fashion_mnist(
@@ -50,7 +50,7 @@ def fashion_mnist(
         ValueError: if a file is damaged or is not the one that was published, or `split` is unknown.
 
     Example:
-        images, labels = fashion_mnist("test")
+        >>> images, labels = fashion_mnist("test")  # doctest: +SKIP
     """
     check_split(split)
     place = Path(folder) if folder is not None else find_data(NAME, list(CHECKSUMS))
@@ -79,7 +79,7 @@ def download_fashion_mnist(base_url: str, *, folder: str | Path | None = None, t
         ValueError: if what came is not the published file.
 
     Example:
-        download_fashion_mnist("https://HOST/fashion-mnist")
+        >>> download_fashion_mnist("https://HOST/fashion-mnist")  # doctest: +SKIP
     """
     place = Path(folder) if folder is not None else cache_folder() / NAME
     place.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def _read(place: Path | None, name: str) -> tuple[bytes, Path]:
         looked = [place] if place is not None else [root / NAME for root in data_folders()]
         raise FileNotFoundError(
             f"Fashion-MNIST: no {name}(.gz) in {' or in '.join(map(str, looked))}. "
-            f"Set EBM_DATA to the folder that holds {NAME}/, or fetch the files from a mirror that you trust: "
+            f"Set EBM_DATA to the folder that holds {NAME}/, or fetch the files from a mirror you trust: "
             f'ebm.data.download_fashion_mnist("https://HOST/PATH")'
         )
     raw = path.read_bytes()

@@ -90,7 +90,8 @@ def spiral(
 ) -> Tensor:
     """Archimedean spirals from the origin, the arms evenly turned; each arm is as dense outside as inside.
 
-        c(t) = t (cos φ, sin φ),  φ = 2π (turns · t + a / arms),  t = √u,  u ~ U[0, 1],  a ~ U{0, ..., arms - 1}
+        c(t) = t (cos φ, sin φ),  φ = 2π (turns · t + a / arms),  t = √u,
+        u ~ U[0, 1],  a ~ U{0, ..., arms - 1}
 
     Args:
         n: number of points, at least 0.
@@ -151,8 +152,8 @@ def pinwheel(
     Raises:
         ValueError: if `n`, `radial` or `tangential` is negative, or `arms` is below 1.
 
-    Reference: Johnson, Duvenaud, Wiltschko, Datta, Adams, "Composing graphical models with neural networks for
-    structured representations and fast inference", 2016, whose code draws this set.
+    Reference: Johnson, Duvenaud, Wiltschko, Datta, Adams, "Composing graphical models with neural networks
+    for structured representations and fast inference", 2016, whose code draws this set.
 
     Example:
         >>> import torch

@@ -4,12 +4,12 @@
     ZCA:   w = V diag(λ + ρ)^(-1/2) Vᵀ (x - μ)      closest to x among all whitenings: pictures stay pictures
     PCA:   w =   diag(λ + ρ)^(-1/2) Vᵀ (x - μ)      coordinates in order of falling variance
 
-In direction i the result has variance λᵢ / (λᵢ + ρ): about 1 where the data vary more than the ridge, and about
-0 where they don't (noise, rounding, the constant direction of patches with their mean removed) instead of noise
-blown up. So the ridge does what the low-pass half of Olshausen and Field's (1997) whitening filter does, with a
-cut-off learnt from the data. The ridge is that of Coates and Ng (2012, algorithm 1): for contrast-normalized
-patches, whose mean variance is near 1, they start from 0.1 (8 x 8) or 0.01 (16 x 16); `eps` is relative to the
-mean variance, so that it means the same at any scale.
+In direction i the result has variance λᵢ / (λᵢ + ρ): about 1 where the data vary more than the ridge, about 0
+where they don't (noise, rounding, the constant direction of patches without their mean), instead of noise
+blown up: the work of the low-pass half of the whitening filter of Olshausen and Field (1997), with a cut-off
+learnt from the data. The ridge is that of Coates and Ng (2012, algorithm 1): for contrast-normalized patches,
+whose mean variance is near 1, they start from 0.1 (8 x 8) or 0.01 (16 x 16). `eps` is relative to the mean
+variance, so that it means the same at any scale.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Whitening:
         if data.ndim != 2 or data.shape[0] < 2:
             raise ValueError(f"data must be (N, D) with at least two rows, got shape {tuple(data.shape)}")
         if not eps > 0:
-            raise ValueError(f"eps must be positive (0.1 is usual), got {eps}: the ridge keeps the map invertible")
+            raise ValueError(f"eps must be positive (0.1, say), got {eps}: the ridge lets the map be undone")
         if kind not in ("zca", "pca"):
             raise ValueError(f'kind must be "zca" or "pca", got {kind!r}')
         mean = data.mean(0)
@@ -80,7 +80,7 @@ class Whitening:
 
     @classmethod
     def identity(cls, like: Tensor) -> Whitening:
-        """The whitening that changes nothing: mean 0, identity matrix, in the dtype and on the device of `like`.
+        """The whitening that changes nothing: μ = 0 and M = I, in the dtype and on the device of `like`.
 
         Args:
             like: any data of the width D, (N, D).

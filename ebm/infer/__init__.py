@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from ebm.infer.cem import CEM
+from ebm.infer.dynamic_programming import DynamicProgramming
+from ebm.infer.enumerate import Enumerate
 from ebm.infer.gradient import Armijo, GradientDescent, Momentum, Nesterov
 from ebm.infer.minimize import minimize
 
-__all__ = ["Armijo", "GradientDescent", "Momentum", "Nesterov", "minimize"]
+__all__ = [
+    "CEM",
+    "Armijo",
+    "DynamicProgramming",
+    "Enumerate",
+    "GradientDescent",
+    "Momentum",
+    "Nesterov",
+    "minimize",
+]

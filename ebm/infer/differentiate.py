@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ebm.problem import Problem, dot, expand, norm
+from ebm.problem import Problem, dot, expand, flat, norm
 
 DENSE_LIMIT = 128  # dimensions up to which J is formed and factorized; above, conjugate gradients
 
@@ -45,9 +45,9 @@ def newton_correction(problem: Problem, u: Tensor) -> Tensor:
         raise RuntimeError("the energy does not depend on its free variables, so its minimizer has no derivative.")
     jacobian = _Jacobian(residual, v)
     change = residual - residual.detach()  # zero, with the graph of the residual
-    if u[0].numel() <= DENSE_LIMIT:
+    if flat(u).shape[1] <= DENSE_LIMIT:
         dense = jacobian.dense()
-        step, singular = torch.linalg.solve_ex(dense, change.flatten(1))
+        step, singular = torch.linalg.solve_ex(dense, flat(change))
         _refuse_singular(singular > 0)
         return u.detach() - step.view_as(u)
     return u.detach() - _Solve.apply(change, jacobian, not problem.prox_terms, False)
@@ -88,12 +88,12 @@ class _Jacobian:
 
     def dense(self) -> Tensor:
         """The matrices, (B, D, D)."""
-        batch, dimensions = len(self.v), self.v[0].numel()
+        batch, dimensions = flat(self.v).shape
         rows = []
         for i in range(dimensions):
             unit = self.v.new_zeros(batch, dimensions)
             unit[:, i] = 1.0
-            rows.append(self.transposed(unit.view_as(self.v)).flatten(1))
+            rows.append(flat(self.transposed(unit.view_as(self.v))))
         return torch.stack(rows, 1)
 
 
@@ -121,7 +121,7 @@ def _conjugate_gradients(operator: Any, b: Tensor) -> Tensor:
     p, rr = r, dot(r, r)
     tiny = torch.finfo(b.dtype).tiny
     goal = (10 * torch.finfo(b.dtype).eps * norm(b)) ** 2
-    for _ in range(4 * b[0].numel()):
+    for _ in range(4 * flat(b).shape[1]):
         if bool((rr <= goal).all()):
             return x
         image = operator(p)

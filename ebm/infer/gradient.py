@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ebm.infer.method import Method, State, fraction, positive, stop_where, with_gradient
+from ebm.infer.method import Method, State, count, fraction, positive, stop_where, with_gradient
 from ebm.problem import Problem, dot, expand
 from ebm.solution import Stop
 
@@ -44,11 +44,13 @@ class GradientDescent(Method):
 class Armijo(Method):
     """Steepest descent with backtracking: the first t of s, s/2, s/4, ... with E(u - t g) <= E(u) - c t |g|².
 
-    Each row has its own t, which starts the next search at twice its last value. Armijo (1966).
+    Each row has its own t, which starts the next search at twice its last value. Close to the minimum, where the
+    difference of two energies is lost in rounding, the slopes at both ends decide in its place,
+    -⟨∇E(u - t g), g⟩ <= ½|g|² (Armijo 1966; the idea of Hager & Zhang 2005, sect. 4).
 
     Args:
-        step_size: the first trial step of the first search, > 0.
-        decrease: c in (0, 1), the share of the promised decrease that is asked for.
+        step_size: the first trial step of the first search, > 0, one number or one per row (B,).
+        decrease: c in (0, ½), the share of the promised decrease that is asked for.
         halvings: how often a step is halved at most; a row that finds none has stalled.
     """
 
@@ -56,28 +58,32 @@ class Armijo(Method):
 
     def __init__(self, step_size: float | Tensor = 1.0, decrease: float = 1e-4, halvings: int = 40):
         self.step_size, self.decrease = positive("step_size", step_size), fraction("decrease", decrease)
-        self.halvings = halvings
+        self.halvings = count("halvings", halvings)
 
     def init(self, problem: Problem, u: Tensor) -> State:
         first = torch.as_tensor(problem.per_row(self.step_size), dtype=u.dtype, device=u.device)
-        return with_gradient(u, *problem.value_and_grad(u), step=first.expand(len(u)).clone())
+        going = torch.zeros(len(u), dtype=torch.bool, device=u.device)
+        return with_gradient(u, *problem.value_and_grad(u), step=first.expand(len(u)).clone(), stalled=going)
 
     def step(self, problem: Problem, state: State) -> State:
         u, value, gradient, step = state["u"], state["value"], state["gradient"], state["step"]
-        promised = self.decrease * dot(gradient, gradient)
+        squared = dot(gradient, gradient)
+        rounding = 8 * torch.finfo(u.dtype).eps * value.abs()
         for _ in range(self.halvings):
-            candidate = u - scaled(step, gradient)
-            accepted = problem.value(candidate) <= value - step * promised
+            trial = u - expand(step, u) * gradient
+            new, slope = problem.value_and_grad(trial)
+            decreased = new <= value - self.decrease * step * squared
+            accepted = torch.where((new - value).abs() <= rounding, -dot(slope, gradient) <= 0.5 * squared, decreased)
             if bool(accepted.all()):
                 break
             step = torch.where(accepted, step, 0.5 * step)
-        u = torch.where(expand(accepted, u), candidate, u)
-        new = with_gradient(u, *problem.value_and_grad(u), step=2 * step)
-        return {**new, "stalled": stop_where(~accepted, Stop.STALLED)}
+        keep = expand(accepted, u)
+        point, slope = torch.where(keep, trial, u), torch.where(keep, slope, gradient)
+        return with_gradient(point, torch.where(accepted, new, value), slope, step=2 * step, stalled=~accepted)
 
     def verdict(self, state: State, tol: float) -> Tensor:
         codes = super().verdict(state, tol)
-        return torch.maximum(codes, state["stalled"] * (codes == 0)) if "stalled" in state else codes
+        return torch.where(state["stalled"] & (codes == 0), stop_where(state["stalled"], Stop.STALLED), codes)
 
 
 class Momentum(Method):

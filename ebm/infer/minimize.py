@@ -126,9 +126,9 @@ def solve(
         last = step == max_steps
         if last or step % every == 0:
             codes = method.verdict(state, tol)
-            if step % FINITE_EVERY == 0 or last:
-                codes = record.mark_nonfinite(codes, state)
-            if last or bool(codes.any()):
+            if last or step % FINITE_EVERY == 0 or bool(codes.any()):
+                if last or step or not method.population:  # a search may start at NaN
+                    codes = record.mark_nonfinite(codes, state)  # where E is NaN, ∇E = 0 is no minimum
                 problem, state = record.stop(problem, state, codes, step)
         if last or record.finished:
             break
@@ -154,6 +154,11 @@ def check_suits(method: Method, problem: Problem, differentiate: str = "no") -> 
             f"{name} moves along a gradient or in a continuous space, and {', '.join(problem.choices)} holds Choices; use "
             f"Enumerate(), or DynamicProgramming() on a Staged energy."
         )
+    if problem.choices and len(problem.choices) < len(problem.shapes):
+        raise TypeError(
+            f"{', '.join(problem.choices)} holds Choices and {', '.join(set(problem.shapes) - set(problem.choices))} real "
+            f"numbers; no method searches both at once. Minimize one of them first: min_over(E, name, method)."
+        )
     if problem.constraints and not method.population:
         raise TypeError(
             f"{name} cannot keep to `subject_to`; use CEM or Enumerate, or add the constraint as a term with a prox "
@@ -165,6 +170,8 @@ def check_suits(method: Method, problem: Problem, differentiate: str = "no") -> 
             f"{', '.join(walls)} is +inf outside a set, which a gradient cannot see; {name} would leave it. Use a "
             f"proximal method: ProximalGradient, FISTA, SpaRSA."
         )
+    if differentiate == "implicit" and method.discrete:
+        raise TypeError(f"{name} searches a discrete set, whose minimizer has no derivative; use differentiate='no'.")
     if differentiate == "unroll" and not method.differentiable:
         raise TypeError(f"the steps of {name} have no derivative; use differentiate='implicit' or 'no'.")
 

@@ -1,6 +1,6 @@
 """The bookkeeping of a solve: each row's best point, why and when it stopped, and which rows are left.
 
-    best_k = argmin_{j <= k} E(u_j)        per row
+    best_k = argmin_{j <= k} E(u_j)        per row; with constraints the least (violation, energy)
 
 A row is written down the moment its test fires. Rows that are done are dropped from the batch once they are a
 quarter of it (or frozen where the steps are differentiated), so a slow row costs the others nothing, and the
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ebm.infer.method import Method, State
-from ebm.problem import Problem, expand
+from ebm.infer.ranking import lower, without_nan
+from ebm.problem import Problem, expand, flat
 from ebm.signature import check_output
 from ebm.solution import CONVERGED, Solution, Stop, Trace
 
@@ -26,16 +27,16 @@ class Record:
     def __init__(self, problem: Problem, method: Method, max_steps: int, trace: bool, unroll: bool):
         self.full, self.method, self.max_steps = problem, method, max_steps
         self.tracing, self.unroll = trace, unroll
-        self.finished, self.checked = False, False
+        self.finished, self.checked = problem.full_batch == 0, False  # no rows are done at once
 
     def start(self, u: Tensor, state: State) -> None:
         """Begin with the state at the start."""
         batch = len(u)
         check_output(state["value"], batch, "the energy")
         self.u, self.energy = state["u"].clone(), state["value"].clone()
-        self.first_u, self.first_energy = u, state["value"]
-        if not self.method.monotone:
-            self.best_u, self.best = state["u"], state["value"].nan_to_num(nan=torch.inf, posinf=torch.inf)
+        self.first_u, self.first_energy, self.first_violation = state["u"], state["value"], state.get("violation")
+        self.best_u = state["u"]
+        self.best, self.best_violation = without_nan(state["value"], self.first_violation)
         self.codes = torch.zeros(batch, dtype=torch.uint8, device=u.device)
         self.steps = torch.zeros(batch, dtype=torch.int64, device=u.device)
         self.gradient_norm = torch.full_like(self.energy, torch.nan) if "gradient_norm" in state else None
@@ -48,8 +49,11 @@ class Record:
         """Keep the best point of every row, and the trace."""
         if not self.method.monotone:
             value = state["value"]
-            better = value < self.best
+            violation = state.get("violation")
+            better = lower(value, violation, self.best, self.best_violation)
             self.best = torch.where(better, value, self.best)
+            if violation is not None:
+                self.best_violation = torch.where(better, violation, self.best_violation)
             self.best_u = torch.where(expand(better, state["u"]), state["u"], self.best_u)
         if self.tracing:
             going = self.live if self.done is None else self.live[~self.done]
@@ -62,9 +66,9 @@ class Record:
         u, value = state["u"], state["value"]
         bad = ~torch.isfinite(value)
         if u.is_floating_point():
-            bad = bad | ~torch.isfinite(u.flatten(1)).all(1)
+            bad = bad | ~torch.isfinite(flat(u)).all(1)
         if self.method.proximal or self.method.population:
-            bad = bad & ~((value == torch.inf) & torch.isfinite(u.flatten(1)).all(1))
+            bad = bad & ~((value == torch.inf) & torch.isfinite(flat(u)).all(1))
         return torch.where(bad, torch.full_like(codes, int(Stop.NON_FINITE)), codes)
 
     def stop(self, problem: Problem, state: State, codes: Tensor, step: int) -> tuple[Problem, State]:
@@ -90,23 +94,30 @@ class Record:
         return self._drop(problem, state)
 
     def _result(self, state: State, fired: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """The point to return for rows that stop now: the converged one, unless an earlier one was truly lower."""
-        u, energy = state["u"][fired], state["value"][fired]
+        """The point to return for rows that stop now: the converged one, unless an earlier one was truly better."""
+        u, energy, violation = state["u"][fired], state["value"][fired], _of(state.get("violation"), fired)
         if self.method.monotone:
-            return self._not_worse(u, energy, fired)
-        best_u, best = self.best_u[fired], self.best[fired]
+            return self._not_worse(u, energy, violation, fired)
+        best_u, best, best_violation = self.best_u[fired], self.best[fired], _of(self.best_violation, fired)
         rounding = 8 * torch.finfo(energy.dtype).eps * best.abs()
         settled = torch.isin(codes, torch.tensor(CONVERGED, dtype=torch.uint8, device=codes.device))
-        last = settled & (energy <= best + rounding) & (energy <= self.first_energy[self.live[fired]])
+        last = settled & (energy <= best + rounding) & self._at_least_the_start(energy, violation, fired)
+        if violation is not None:
+            last = last & (violation <= best_violation)
         u, energy = torch.where(expand(last, u), u, best_u), torch.where(last, energy, best)
-        return self._not_worse(u, energy, fired)
+        return self._not_worse(u, energy, best_violation, fired)
 
-    def _not_worse(self, u: Tensor, energy: Tensor, fired: Tensor) -> tuple[Tensor, Tensor]:
-        """The start instead, where nothing finite and at least as low was found."""
+    def _not_worse(
+        self, u: Tensor, energy: Tensor, violation: Tensor | None, fired: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The start instead, where nothing finite and at least as good was found."""
         rows = self.live[fired]
-        first_u, first = self.first_u[rows], self.first_energy[rows]
-        kept = torch.isfinite(energy) & ~(energy > first)
-        return torch.where(expand(kept, u), u, first_u), torch.where(kept, energy, first)
+        kept = torch.isfinite(energy) & self._at_least_the_start(energy, violation, fired)
+        return torch.where(expand(kept, u), u, self.first_u[rows]), torch.where(kept, energy, self.first_energy[rows])
+
+    def _at_least_the_start(self, energy: Tensor, violation: Tensor | None, fired: Tensor) -> Tensor:
+        rows = self.live[fired]
+        return ~lower(self.first_energy[rows], _of(self.first_violation, rows), energy, violation)
 
     def _drop(self, problem: Problem, state: State) -> tuple[Problem, State]:
         """Go on with the rows that are left."""
@@ -118,6 +129,7 @@ class Record:
             self._check_rows_alone(smaller, state, index)
         if not self.method.monotone:
             self.best_u, self.best = self.best_u[index], self.best[index]
+            self.best_violation = _of(self.best_violation, index)
         self.live, self.done = self.live[index], None
         return smaller, {name: tensor.index_select(0, index) for name, tensor in state.items()}
 
@@ -148,6 +160,10 @@ class Record:
         return Solution(
             self.u, self.energy, converged, self.steps, self.codes, self.gradient_norm, None, trace
         )
+
+
+def _of(rows: Tensor | None, index: Tensor) -> Tensor | None:
+    return None if rows is None else rows[index]
 
 
 def _stale() -> ValueError:

@@ -69,7 +69,7 @@ class Ellipse(Target):
 
             ½ ∂E/∂z = w_1 y_1 sin z - w_2 y_2 cos z - (w_1² - w_2²) sin z cos z,
 
-        which grows with z when divided by sin z cos z > 0: E falls, then rises, and the sign of ∂E/∂z says on which
+        which over sin z cos z > 0 grows with z: E falls, then rises, and the sign of ∂E/∂z says on which
         side of the minimum z is.
         """
         w, signs = self.weights.abs(), torch.where(y * self.weights < 0, -1.0, 1.0).to(y)

@@ -87,7 +87,7 @@ class Mixture(Target):
     def value_and_grad(self, name: str, *, y: Tensor) -> tuple[Tensor, Tensor]:
         """E(y) (B,) and its gradient Σ_k r_k Σ_k⁻¹ (y - μ_k), (B, D)."""
         heights, pulls = components(y, self.log_scales, self.means, self.precisions)
-        return -heights.logsumexp(1), (heights.softmax(1).unsqueeze(2) * pulls).sum(1)
+        return -heights.logsumexp(1), (heights.softmax(1).unsqueeze(1) @ pulls).squeeze(1)
 
     @property
     def minima(self) -> Tensor:
@@ -154,5 +154,5 @@ class Mixture(Target):
 def components(y: Tensor, log_scales: Tensor, means: Tensor, precisions: Tensor) -> tuple[Tensor, Tensor]:
     """log w_k N(y; μ_k, Σ_k), (B, K), and each component's own gradient, Σ_k⁻¹ (y - μ_k), (B, K, D)."""
     d = y.unsqueeze(1) - means  # (B, K, D)
-    pulls = torch.einsum("bkd,kde->bke", d, precisions)
+    pulls = (d.unsqueeze(2) @ precisions).squeeze(2)  # (B, K, D)
     return log_scales - 0.5 * (pulls * d).sum(2), pulls

@@ -1,0 +1,149 @@
+"""The cross-entropy method: sample around a mean, keep the best few, fit the next Gaussian to them.
+
+    x_i ~ N(μ_k, diag σ_k²),  i = 1..N,        elites = the M best of them by (violation, energy)
+    μ_{k+1} = (1-α) mean(elites) + α μ_k,      σ_{k+1} = (1-α) std(elites) + α σ_k
+
+The fit maximizes the likelihood of the elites, which is to minimize the cross-entropy from their distribution. It
+needs energies alone, so these may be rough, flat in pieces, infinite or NaN somewhere, and bound by constraints.
+A spread that has collapsed says that the population agrees, not that the energy is stationary there.
+
+Reference: Rubinstein (1999), "The Cross-Entropy Method for Combinatorial and Continuous Optimization"; de Boer,
+Kroese, Mannor & Rubinstein (2005), "A Tutorial on the Cross-Entropy Method".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ebm.infer.method import Method, State, count, fraction, positive, stop_where
+from ebm.infer.ranking import ranked
+from ebm.problem import Problem, flat
+from ebm.solution import Stop
+
+Spread = float | Tensor
+
+
+class CEM(Method):
+    """The cross-entropy method with a Gaussian of its own for every row, diagonal in the entries of the variable.
+
+    μ, σ ← (1-α)·(mean, std of the M elites of N samples) + α·(μ, σ), from μ = the start. The mean is looked at in each
+    step as well, as an answer but not as an elite. Terms with an indicator (Box, Simplex, Sphere) are kept by
+    projecting every candidate; constraints by ranking (violation, energy). A candidate whose energy is not finite is
+    no elite, and where there are fewer than M others the old variance stands in for the missing ones. A row ends by
+    "spread" when max σ <= tol.
+
+    Args:
+        num_samples: N, candidates a row and step.
+        num_elites: M in [1, N].
+        std: σ at the start, in the units of the variable: one number; a tensor (*shape) for its entries; a tensor
+            (B, *shape), or (B, 1, ..., 1), for rows; with several variables also a dict of these by name.
+        smoothing: α in [0, 1), the share of the old mean and σ that stays; de Boer et al. call 1-α the smoothing.
+        min_std: σ is never below it; above `tol` the search goes on to `max_steps`.
+        keep_elites: how many of a step's best candidates compete again in the next, in [0, M].
+
+    Raises:
+        ValueError: for a setting out of its range, or a `std` of another shape.
+
+    Example:
+        >>> from ebm import minimize
+        >>> from ebm.targets import Rastrigin
+        >>> g = torch.Generator().manual_seed(0)
+        >>> start = torch.full((1, 2), 3.0)
+        >>> best = minimize(Rastrigin(), start, CEM(num_samples=200, num_elites=20, std=3.0), tol=1e-4, generator=g)
+        >>> best.reasons, bool(best.energy < 1e-6)
+        (['spread'], True)
+    """
+
+    population = True
+    differentiable = False
+
+    def __init__(
+        self,
+        num_samples: int = 200,
+        num_elites: int = 20,
+        std: Spread | Mapping[str, Spread] = 1.0,
+        smoothing: float = 0.0,
+        min_std: float = 0.0,
+        keep_elites: int = 0,
+    ):
+        self.num_samples, self.num_elites = count("num_samples", num_samples), count("num_elites", num_elites)
+        self.keep_elites = count("keep_elites", keep_elites, 0)
+        if num_elites > num_samples or keep_elites > num_elites:
+            raise ValueError(
+                f"the elites are some of the samples, and the kept ones some of the elites; got num_samples={num_samples}, "
+                f"num_elites={num_elites}, keep_elites={keep_elites}."
+            )
+        self.std = std
+        for value in std.values() if isinstance(std, Mapping) else (std,):
+            positive("std", value)
+        self.smoothing, self.min_std = fraction("smoothing", smoothing), positive("min_std", min_std, zero=True)
+
+    def init(self, problem: Problem, u: Tensor) -> State:
+        state = {"u": u, "value": problem.value(u), "mean": u, "std": self._initial_std(problem, u)}
+        violation = problem.violation(u)
+        return state if violation is None else {**state, "violation": violation}
+
+    def step(self, problem: Problem, state: State) -> State:
+        mean, std = state["mean"], state["std"]
+        samples = mean.unsqueeze(1) + std.unsqueeze(1) * problem.normal(mean, self.num_samples)
+        candidates = torch.cat([mean.unsqueeze(1), samples, *([state["kept"]] if "kept" in state else [])], 1)
+        candidates = problem.project(candidates.flatten(0, 1)).view_as(candidates)  # (B, 1 + N + kept, *shape)
+        energies, violations = problem.candidates(candidates)
+        order = ranked(energies, violations)
+        best = order[:, :1]
+        new = {"u": _pick(candidates, best).squeeze(1), "value": energies.gather(1, best).squeeze(1)}
+        usable = energies.isfinite()
+        if violations is not None:
+            new["violation"] = violations.gather(1, best).squeeze(1)
+            usable = usable & violations.isfinite()
+        sampled = order[order != 0].view(len(order), -1)[:, : self.num_elites]  # candidate 0 is the mean
+        elites = _pick(candidates, sampled)
+        new["mean"], new["std"] = self._fit(elites, usable.gather(1, sampled), mean, std)
+        if self.keep_elites:
+            new["kept"] = elites[:, : self.keep_elites]
+        return new
+
+    def verdict(self, state: State, tol: float) -> Tensor:
+        return stop_where(flat(state["std"]).amax(1) <= tol, Stop.SPREAD)
+
+    def _fit(self, elites: Tensor, usable: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """The next mean and σ, (B, *shape), from M elites (B, M, *shape) of which the usable ones (B, M) count."""
+        weight = usable.to(mean.dtype).view(*usable.shape, *(1,) * (mean.ndim - 1))
+        number = weight.sum(1)
+        elites = torch.where(weight > 0, elites, 0.0)  # a point of NaN times 0 would be NaN
+        center = torch.where(number > 0, elites.sum(1) / number.clamp(min=1), mean)
+        squares = (weight * (elites - center.unsqueeze(1)) ** 2).sum(1)
+        width = ((squares + (elites.shape[1] - number) * std**2) / elites.shape[1]).sqrt()
+        old = self.smoothing
+        return (1 - old) * center + old * mean, ((1 - old) * width + old * std).clamp(min=self.min_std)
+
+    def _initial_std(self, problem: Problem, u: Tensor) -> Tensor:
+        """σ_0 for every entry of u, (B, *shape)."""
+        values = problem.unpack(u)
+        if not isinstance(self.std, Mapping) and len(values) > 1 and isinstance(self.std, Tensor) and self.std.ndim:
+            raise ValueError(f"with several variables give std by name, {{{', '.join(f'{n!r}: ...' for n in values)}}}.")
+        spreads = self.std if isinstance(self.std, Mapping) else dict.fromkeys(values, self.std)
+        if set(spreads) != set(values):
+            raise ValueError(f"std is given for {', '.join(spreads)}; the free variables are {', '.join(values)}.")
+        return problem.pack({name: _spread(spreads[name], value, name) for name, value in values.items()})
+
+
+def _spread(std: Spread, like: Tensor, name: str) -> Tensor:
+    width = torch.as_tensor(std, dtype=like.dtype, device=like.device)
+    if width.ndim == 0 or width.shape == like.shape[1:]:
+        return width.expand_as(like)
+    by_rows = width.ndim == like.ndim and width.shape[0] == len(like)
+    if by_rows and all(w in (1, s) for w, s in zip(width.shape[1:], like.shape[1:], strict=True)):
+        return width.expand_as(like)
+    raise ValueError(
+        f"std of {name!r} is one number, a tensor of its shape {tuple(like.shape[1:])}, or one for rows, "
+        f"{tuple(like.shape)} or ({len(like)}, 1, ...); got {tuple(width.shape)}."
+    )
+
+
+def _pick(candidates: Tensor, index: Tensor) -> Tensor:
+    """The candidates `index` (B, J) of each row, (B, K, *shape) -> (B, J, *shape)."""
+    return candidates[torch.arange(len(index), device=index.device).unsqueeze(1), index]

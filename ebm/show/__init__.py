@@ -1,0 +1,8 @@
+"""Pictures of energies: every function draws on axes that it is given, and returns them."""
+
+from __future__ import annotations
+
+from ebm.show.landscape import energy_on_grid, landscape, trajectory
+from ebm.show.style import style
+
+__all__ = ["energy_on_grid", "landscape", "style", "trajectory"]

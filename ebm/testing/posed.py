@@ -1,0 +1,157 @@
+"""Minimizations with known answers, to hold a minimizer to.
+
+    argmin_y ½ Σ_d h_d (y_d - c_d)² = c            the bowl: any shape of y, rows that differ in center and depth
+    argmin_{y,z} ½|y - c|² + ½|z - Ay|² = (c, Ac)  two variables at once
+
+A `Posed` is what `minimize` is given, with the distance to the answer where it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ebm.choices import Choices
+from ebm.energy import Energy
+from ebm.infer.method import Method
+from ebm.infer.minimize import minimize
+from ebm.problem import flat, norm
+from ebm.solution import Solution
+from ebm.targets.target import Target
+from ebm.testing.examples import choose, converted, seeded
+
+Over = Tensor | Choices | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Posed:
+    """What `minimize` is given: B >= 3 rows that differ.
+
+    Attributes:
+        energy: what to minimize.
+        over: the start, a tensor, a dict of tensors, or `Choices`.
+        given: all other variables.
+        distance: the distance of a solution's value to the nearest known minimum, (B,); None if not known.
+        reach: how near a converged row has to come to a known minimum.
+        max_steps, tol: as in `minimize`; enough to converge.
+        name: how messages call it.
+    """
+
+    energy: Energy
+    over: Over
+    given: Mapping[str, Any] = field(default_factory=dict)
+    distance: Callable[[Any], Tensor] | None = None
+    reach: float = 1e-5
+    max_steps: int = 2000
+    tol: float = 1e-7
+    name: str = ""
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return len(first_tensor(self.over))
+
+    def __str__(self) -> str:
+        shape = tuple(first_tensor(self.over).shape)
+        return self.name or f"{self.energy.label} over {shape}"
+
+    def solve(self, method: Method, *, seed: int = 0, **settings: Any) -> Solution:
+        """`minimize` with this problem's settings, or others, and a seeded generator."""
+        settings = {"max_steps": self.max_steps, "tol": self.tol, **settings}
+        generator = seeded(first_tensor(self.over), seed)
+        return minimize(self.energy, self.over, method, given=self.given, generator=generator, **settings)
+
+    def rows(self, index: Tensor) -> Posed:
+        """The problem of the rows `index` alone."""
+        return replace(self, over=over_rows(self.over, index), given=choose(self.given, index), distance=None)
+
+    def to(self, dtype: torch.dtype | None = None, device: Any = None) -> Posed:
+        """The problem in another dtype or on another device; moves the energy itself."""
+        over = self.over
+        if isinstance(over, Choices):
+            over = Choices(over.start.to(device=device), over.n)
+        elif isinstance(over, Tensor):
+            over = over.to(device=device, dtype=dtype)
+        else:
+            over = converted(over, dtype, device)
+        energy = self.energy.to(device=device, dtype=dtype)
+        return replace(self, energy=energy, over=over, given=converted(self.given, dtype, device))
+
+
+def first_tensor(over: Over) -> Tensor:
+    """The tensor of a start, or the first of several."""
+    if isinstance(over, Choices):
+        return over.start
+    return over if isinstance(over, Tensor) else next(iter(over.values()))
+
+
+def over_rows(over: Over, index: Tensor) -> Over:
+    """The rows `index` of a start."""
+    if isinstance(over, Choices):
+        return Choices(over.start.index_select(0, index.to(over.start.device)), over.n)
+    if isinstance(over, Tensor):
+        return over.index_select(0, index.to(over.device))
+    return choose(over, index)
+
+
+def as_dict(value: Any) -> dict[str, Tensor]:
+    """A start or a solution's value as {name: tensor}, whether it is one tensor or several."""
+    if isinstance(value, Choices):
+        value = value.start
+    return {"value": value} if isinstance(value, Tensor) else dict(value)
+
+
+class Bowl(Energy):
+    """E(y, center, depth) = ½ Σ_d depth_d (y_d - center_d)², for y of any shape."""
+
+    def forward(self, y: Tensor, center: Tensor, depth: Tensor) -> Tensor:
+        return 0.5 * flat(depth * (y - center) ** 2).sum(1)
+
+    def quadratic(self, name: str, *, center: Tensor, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """½ yᵀ diag(h) y - (h c)ᵀ y + ½ cᵀ diag(h) c."""
+        h, c = flat(depth), flat(center)
+        return torch.diag_embed(h), h * c, 0.5 * (h * c * c).sum(1)
+
+
+class Springs(Energy):
+    """E(y, z, center) = ½|y - center|² + ½ Σ_e (z_e - Σ_d y_d / (1 + e))², lowest at y = center."""
+
+    def forward(self, y: Tensor, z: Tensor, center: Tensor) -> Tensor:
+        return 0.5 * ((y - center) ** 2).sum(1) + 0.5 * ((z - self.answer(y, z)) ** 2).sum(1)
+
+    @staticmethod
+    def answer(y: Tensor, z: Tensor) -> Tensor:
+        """The best z for a y, like z."""
+        return y.sum(1, keepdim=True) / torch.arange(1, z.shape[1] + 1, dtype=y.dtype, device=y.device)
+
+
+def bowl(*shape: int, batch: int = 5, dtype: torch.dtype = torch.float64, seed: int = 0, **settings: Any) -> Posed:
+    """A bowl over y (B, *shape) with curvatures from ½ to 2; `settings` are those of `Posed`."""
+    generator = torch.Generator().manual_seed(seed)
+    center = torch.randn(batch, *shape, dtype=dtype, generator=generator)
+    depth = 0.5 + 1.5 * torch.rand(batch, *shape, dtype=dtype, generator=generator)
+    start = center + 2 * torch.rand(batch, *shape, dtype=dtype, generator=generator) - 1
+    given = {"center": center, "depth": depth}
+    return Posed(Bowl(), start, given, lambda y: norm(y - center.to(y)), **settings)
+
+
+def springs(batch: int = 5, dtype: torch.dtype = torch.float64, seed: int = 0, **settings: Any) -> Posed:
+    """Two variables at once, y (B, 2) and z (B, 3), tied by springs."""
+    generator = torch.Generator().manual_seed(seed)
+    center = torch.randn(batch, 2, dtype=dtype, generator=generator)
+    over = {n: torch.randn(batch, d, dtype=dtype, generator=generator) for n, d in (("y", 2), ("z", 3))}
+
+    def distance(value: Mapping[str, Tensor]) -> Tensor:
+        y, z = value["y"], value["z"]
+        return norm(y - center.to(y)) + norm(z - Springs.answer(center.to(y), z))
+
+    return Posed(Springs(), over, {"center": center}, distance, **settings)
+
+
+def target(energy: Target, start: Tensor, **settings: Any) -> Posed:
+    """A target of `ebm.targets`, begun at `start` (B, D): each row has to come to one of its global minima."""
+    return Posed(energy, start, {}, energy.distance_to_minima, **settings)
