@@ -2,9 +2,10 @@
 
     E(given, a) = Σ_{t<T} c_t(s_t, a_t) + c_T(s_T),        s_0 = start(given),  s_{t+1} = stage(s_t, a_t, t)
 
-A path through a graph, the tags of a sentence and the actions of a plan are sequences whose energy comes stage by
-stage. It is an energy like any other; who knows its stages can minimize it without trying all n^T sequences, since
-two beginnings that lead to states with the same `key` have the same future and only the cheaper one need go on.
+A path through a graph, the tags of a sentence and the actions of a plan are sequences whose energy comes
+stage by stage. It is an energy like any other, but who knows its stages can minimize it without trying all
+n^T of them: two beginnings that lead to the same `key` have the same future, and only the cheaper one need
+go on.
 
 Reference: Bellman (1957), "Dynamic Programming", ch. III (the principle of optimality).
 """
@@ -26,13 +27,13 @@ class Staged(Energy, ABC):
 
     E(given, a) = Σ_{t<T} c_t(s_t, a_t) + c_T(s_T)
 
-    Its variables are the parameters of `start` and the choice variable, (B, T) int64. A state is a tensor or a tuple
-    or dict of tensors, one item a row; it carries whatever the stages read of the given variables (a search copies
-    it for every beginning that it keeps, so tables that all rows share belong in buffers). A cost of +inf forbids a
-    choice. Two more methods are optional:
+    Its variables are the parameters of `start` and the choice variable, (B, T) int64. A state is a tensor,
+    or a tuple or dict of tensors, rows first, and carries whatever the stages need of the given variables.
+    (A search copies it for each beginning that it keeps, so tables that all rows share belong in buffers.) A
+    cost of +inf forbids a choice. Two more methods are optional:
 
-    - `key(state) -> (B,)` int64 in [0, num_keys): states of one stage with equal keys are equal for the future;
-    - `lower_bound(state, t) -> (B,)`: never above the cost of stages t, ..., T-1 and the end, for informed search.
+    - `key(state) -> (B,)` int64 in [0, num_keys): states of a stage with equal keys are equal for the future;
+    - `lower_bound(state, t) -> (B,)`: never above the cost of stages t, ..., T-1 and the end (for A*).
 
     Args:
         choice: the name of the choice variable.
@@ -47,6 +48,7 @@ class Staged(Energy, ABC):
         The cheapest way of two roads from city 0 to city 2 (a road from a city to itself costs nothing):
 
         >>> from ebm import Choices, minimize
+        >>> from ebm.staged import Staged
         >>> from ebm.infer import DynamicProgramming
         >>> class Route(Staged):
         ...     def __init__(self, toll):
@@ -78,19 +80,19 @@ class Staged(Energy, ABC):
         given, self.options = read_signature(self.start)
         if not given:
             raise TypeError(
-                f"{who}.start needs at least one variable, from which the number of rows is known; write e.g. "
+                f"{who}.start needs at least one variable, which tells it the number of rows; write e.g. "
                 f"start(self, source) with source of shape (B,)."
             )
         if choice in (*given, *self.options):
-            raise TypeError(f"{who}: the choice variable {choice!r} is also a parameter of start; give it another name.")
+            raise TypeError(f"{who}: {choice!r} names the choice variable and a parameter of start.")
         for name, value in (("horizon", horizon), ("num_keys", num_keys)):
             if value is not None and value < 1:
                 raise ValueError(f"{who}: {name} must be at least 1; got {value}.")
         if (num_keys is None) == hasattr(self, "key"):
             has, lacks = ("key", "num_keys") if num_keys is None else ("num_keys", "key")
             raise TypeError(
-                f"{who} has {has} but no {lacks}; states are merged by key(state) -> (B,) in [0, num_keys), so it takes "
-                f"both or neither."
+                f"{who} has {has} but no {lacks}; states are merged by key(state) -> (B,) in [0, num_keys), "
+                f"which takes both."
             )
         self.choice, self.horizon, self.num_keys = choice, horizon, num_keys
         self.variables = (*given, choice)
@@ -122,8 +124,8 @@ class Staged(Energy, ABC):
         length = "T >= 1" if self.horizon is None else self.horizon
         if choices.ndim != 2 or choices.shape[1] != (self.horizon or max(1, choices.shape[1])):
             raise ValueError(
-                f"{self.label}: {self.choice!r} is a sequence of choices for every row, shape (B, {length}); got "
-                f"{tuple(choices.shape)}."
+                f"{self.label}: {self.choice!r} is a sequence of choices for every row, shape (B, {length}); "
+                f"got {tuple(choices.shape)}."
             )
         if choices.dtype != torch.int64:
-            raise TypeError(f"{self.label}: {self.choice!r} holds choices, int64 (.long()); got {choices.dtype}.")
+            raise TypeError(f"{self.label}: {self.choice!r} is int64 (.long()); got {choices.dtype}.")

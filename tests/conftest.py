@@ -1,4 +1,4 @@
-"""What all tests share: one thread a process, no screen, examples that repeat, skips where there is no CUDA."""
+"""What all tests share: one thread a process, no screen, examples that repeat, skips where CUDA is missing."""
 
 from __future__ import annotations
 

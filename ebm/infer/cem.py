@@ -3,12 +3,12 @@
     x_i ~ N(μ_k, diag σ_k²),  i = 1..N,        elites = the M best of them by (violation, energy)
     μ_{k+1} = (1-α) mean(elites) + α μ_k,      σ_{k+1} = (1-α) std(elites) + α σ_k
 
-The fit maximizes the likelihood of the elites, which is to minimize the cross-entropy from their distribution. It
-needs energies alone, so these may be rough, flat in pieces, infinite or NaN somewhere, and bound by constraints.
-A spread that has collapsed says that the population agrees, not that the energy is stationary there.
+The fit maximizes the likelihood of the elites, that is, minimizes the cross-entropy from their distribution.
+It needs energies alone, so these may be rough, flat in pieces, infinite or NaN somewhere, and constrained. A
+collapsed spread says that the population agrees, not that the energy is stationary there.
 
-Reference: Rubinstein (1999), "The Cross-Entropy Method for Combinatorial and Continuous Optimization"; de Boer,
-Kroese, Mannor & Rubinstein (2005), "A Tutorial on the Cross-Entropy Method".
+Reference: Rubinstein (1999), "The Cross-Entropy Method for Combinatorial and Continuous Optimization"; de
+Boer, Kroese, Mannor, Rubinstein (2005), "A Tutorial on the Cross-Entropy Method".
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ Spread = float | Tensor
 
 
 class CEM(Method):
-    """The cross-entropy method with a Gaussian of its own for every row, diagonal in the entries of the variable.
+    """The cross-entropy method with a Gaussian of its own for every row, diagonal in the variable's entries.
 
-    μ, σ ← (1-α)·(mean, std of the M elites of N samples) + α·(μ, σ), from μ = the start. The mean is looked at in each
-    step as well, as an answer but not as an elite. Terms with an indicator (Box, Simplex, Sphere) are kept by
-    projecting every candidate; constraints by ranking (violation, energy). A candidate whose energy is not finite is
-    no elite, and where there are fewer than M others the old variance stands in for the missing ones. A row ends by
-    "spread" when max σ <= tol.
+    (μ, σ) ← (1-α)·(mean, std of the M elites of N samples) + α·(μ, σ), beginning at μ = the start.
+
+    In each step the mean is a candidate too, for the answer but not for the elites. Candidates are projected
+    into the set of a Box, Simplex or Sphere term, and ranked by (violation, energy) where there are
+    constraints. One whose energy is not finite is no elite; where fewer than M are left, the old σ² stands
+    in for the squared deviation of each that is missing. A row ends by "spread" when max σ <= tol.
 
     Args:
         num_samples: N, candidates a row and step.
         num_elites: M in [1, N].
-        std: σ at the start, in the units of the variable: one number; a tensor (*shape) for its entries; a tensor
-            (B, *shape), or (B, 1, ..., 1), for rows; with several variables also a dict of these by name.
-        smoothing: α in [0, 1), the share of the old mean and σ that stays; de Boer et al. call 1-α the smoothing.
+        std: σ at the start, in the units of the variable: a number; a tensor (*shape) for its entries; one of
+            (B, *shape) or (B, 1, ..., 1) for rows; with several variables also a dict of these by name.
+        smoothing: α in [0, 1), the share of the old mean and σ that stays.
         min_std: σ is never below it; above `tol` the search goes on to `max_steps`.
         keep_elites: how many of a step's best candidates compete again in the next, in [0, M].
 
@@ -50,9 +51,8 @@ class CEM(Method):
     Example:
         >>> from ebm import minimize
         >>> from ebm.targets import Rastrigin
-        >>> g = torch.Generator().manual_seed(0)
-        >>> start = torch.full((1, 2), 3.0)
-        >>> best = minimize(Rastrigin(), start, CEM(num_samples=200, num_elites=20, std=3.0), tol=1e-4, generator=g)
+        >>> start, g = torch.full((1, 2), 3.0), torch.Generator().manual_seed(0)
+        >>> best = minimize(Rastrigin(), start, CEM(200, 20, std=3.0), tol=1e-4, generator=g)
         >>> best.reasons, bool(best.energy < 1e-6)
         (['spread'], True)
     """
@@ -73,13 +73,14 @@ class CEM(Method):
         self.keep_elites = count("keep_elites", keep_elites, 0)
         if num_elites > num_samples or keep_elites > num_elites:
             raise ValueError(
-                f"the elites are some of the samples, and the kept ones some of the elites; got num_samples={num_samples}, "
-                f"num_elites={num_elites}, keep_elites={keep_elites}."
+                f"the elites are some of the samples, and the kept ones some of the elites; got "
+                f"num_samples={num_samples}, num_elites={num_elites}, keep_elites={keep_elites}."
             )
         self.std = std
         for value in std.values() if isinstance(std, Mapping) else (std,):
             positive("std", value)
-        self.smoothing, self.min_std = fraction("smoothing", smoothing), positive("min_std", min_std, zero=True)
+        self.smoothing = fraction("smoothing", smoothing)
+        self.min_std = positive("min_std", min_std, zero=True)
 
     def init(self, problem: Problem, u: Tensor) -> State:
         state = {"u": u, "value": problem.value(u), "mean": u, "std": self._initial_std(problem, u)}
@@ -89,8 +90,9 @@ class CEM(Method):
     def step(self, problem: Problem, state: State) -> State:
         mean, std = state["mean"], state["std"]
         samples = mean.unsqueeze(1) + std.unsqueeze(1) * problem.normal(mean, self.num_samples)
-        candidates = torch.cat([mean.unsqueeze(1), samples, *([state["kept"]] if "kept" in state else [])], 1)
-        candidates = problem.project(candidates.flatten(0, 1)).view_as(candidates)  # (B, 1 + N + kept, *shape)
+        kept = [state["kept"]] if "kept" in state else []
+        candidates = torch.cat([mean.unsqueeze(1), samples, *kept], 1)  # (B, 1 + N + kept, *shape)
+        candidates = problem.project(candidates.flatten(0, 1)).view_as(candidates)
         energies, violations = problem.candidates(candidates)
         order = ranked(energies, violations)
         best = order[:, :1]
@@ -110,7 +112,7 @@ class CEM(Method):
         return stop_where(flat(state["std"]).amax(1) <= tol, Stop.SPREAD)
 
     def _fit(self, elites: Tensor, usable: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """The next mean and σ, (B, *shape), from M elites (B, M, *shape) of which the usable ones (B, M) count."""
+        """The next mean and σ from the elites (B, M, *shape), of which the usable ones (B, M) count."""
         weight = usable.to(mean.dtype).view(*usable.shape, *(1,) * (mean.ndim - 1))
         number = weight.sum(1)
         elites = torch.where(weight > 0, elites, 0.0)  # a point of NaN times 0 would be NaN
@@ -123,11 +125,10 @@ class CEM(Method):
     def _initial_std(self, problem: Problem, u: Tensor) -> Tensor:
         """σ_0 for every entry of u, (B, *shape)."""
         values = problem.unpack(u)
-        if not isinstance(self.std, Mapping) and len(values) > 1 and isinstance(self.std, Tensor) and self.std.ndim:
-            raise ValueError(f"with several variables give std by name, {{{', '.join(f'{n!r}: ...' for n in values)}}}.")
         spreads = self.std if isinstance(self.std, Mapping) else dict.fromkeys(values, self.std)
         if set(spreads) != set(values):
-            raise ValueError(f"std is given for {', '.join(spreads)}; the free variables are {', '.join(values)}.")
+            came, free = ", ".join(spreads), ", ".join(values)
+            raise ValueError(f"std must have one entry for each free variable, {free}; it has {came}.")
         return problem.pack({name: _spread(spreads[name], value, name) for name, value in values.items()})
 
 

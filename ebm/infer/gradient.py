@@ -50,13 +50,14 @@ class Armijo(Method):
 
     Args:
         step_size: the first trial step of the first search, > 0, one number or one per row (B,).
-        decrease: c in (0, ½), the share of the promised decrease that is asked for.
+        decrease: c in (0, ½), the share of the promised decrease that is asked for; steps near the limit of stability,
+            which zigzag, pass a small one (Boyd & Vandenberghe 2004, sect. 9.2, use 0.01 to 0.3).
         halvings: how often a step is halved at most; a row that finds none has stalled.
     """
 
     monotone = True
 
-    def __init__(self, step_size: float | Tensor = 1.0, decrease: float = 1e-4, halvings: int = 40):
+    def __init__(self, step_size: float | Tensor = 1.0, decrease: float = 0.25, halvings: int = 40):
         self.step_size, self.decrease = positive("step_size", step_size), fraction("decrease", decrease)
         self.halvings = count("halvings", halvings)
 

@@ -2,7 +2,7 @@
 
     (v, E) < (v', E')   if and only if   v < v', or v = v' and E < E'
 
-Without constraints the energy decides alone. An energy that is NaN is worse than any number, and so is a violation.
+Without constraints the energy decides alone. An energy or a violation that is NaN is worse than any number.
 Methods that compare candidates and the record of best points share this order.
 
 Reference: Deb (2000), "An efficient constraint handling method for genetic algorithms", sect. 3.
@@ -31,8 +31,10 @@ def lower(energy: Tensor, violation: Tensor | None, than: Tensor, than_violation
 def ranked(energy: Tensor, violation: Tensor | None) -> Tensor:
     """The candidates of each row from best to worst, (B, K) -> (B, K) indices; equals keep their order."""
     energy, violation = without_nan(energy, violation)
-    order = energy.argsort(1, stable=True)
-    return order if violation is None else order.gather(1, violation.gather(1, order).argsort(1, stable=True))
+    order = energy.argsort(dim=1, stable=True)
+    if violation is None:
+        return order
+    return order.gather(1, violation.gather(1, order).argsort(dim=1, stable=True))
 
 
 def best(energy: Tensor, violation: Tensor | None) -> Tensor:

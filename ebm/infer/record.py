@@ -34,7 +34,8 @@ class Record:
         batch = len(u)
         check_output(state["value"], batch, "the energy")
         self.u, self.energy = state["u"].clone(), state["value"].clone()
-        self.first_u, self.first_energy, self.first_violation = state["u"], state["value"], state.get("violation")
+        self.first_u, self.first_energy = state["u"], state["value"]
+        self.first_violation = state.get("violation")
         self.best_u = state["u"]
         self.best, self.best_violation = without_nan(state["value"], self.first_violation)
         self.codes = torch.zeros(batch, dtype=torch.uint8, device=u.device)
@@ -52,7 +53,7 @@ class Record:
             violation = state.get("violation")
             better = lower(value, violation, self.best, self.best_violation)
             self.best = torch.where(better, value, self.best)
-            if violation is not None:
+            if violation is not None and self.best_violation is not None:
                 self.best_violation = torch.where(better, violation, self.best_violation)
             self.best_u = torch.where(expand(better, state["u"]), state["u"], self.best_u)
         if self.tracing:
@@ -94,7 +95,7 @@ class Record:
         return self._drop(problem, state)
 
     def _result(self, state: State, fired: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """The point to return for rows that stop now: the converged one, unless an earlier one was truly better."""
+        """The point to return for rows that stop now: the last, unless an earlier one was truly better."""
         u, energy, violation = state["u"][fired], state["value"][fired], _of(state.get("violation"), fired)
         if self.method.monotone:
             return self._not_worse(u, energy, violation, fired)
@@ -102,7 +103,7 @@ class Record:
         rounding = 8 * torch.finfo(energy.dtype).eps * best.abs()
         settled = torch.isin(codes, torch.tensor(CONVERGED, dtype=torch.uint8, device=codes.device))
         last = settled & (energy <= best + rounding) & self._at_least_the_start(energy, violation, fired)
-        if violation is not None:
+        if violation is not None and best_violation is not None:
             last = last & (violation <= best_violation)
         u, energy = torch.where(expand(last, u), u, best_u), torch.where(last, energy, best)
         return self._not_worse(u, energy, best_violation, fired)
@@ -113,7 +114,8 @@ class Record:
         """The start instead, where nothing finite and at least as good was found."""
         rows = self.live[fired]
         kept = torch.isfinite(energy) & self._at_least_the_start(energy, violation, fired)
-        return torch.where(expand(kept, u), u, self.first_u[rows]), torch.where(kept, energy, self.first_energy[rows])
+        u = torch.where(expand(kept, u), u, self.first_u[rows])
+        return u, torch.where(kept, energy, self.first_energy[rows])
 
     def _at_least_the_start(self, energy: Tensor, violation: Tensor | None, fired: Tensor) -> Tensor:
         rows = self.live[fired]

@@ -5,16 +5,15 @@ Along a direction d of descent, φ(t) = E(u + t d). A step t > 0 is accepted whe
     φ(t) <= φ(0) + c₁ t φ′(0)        and        |φ′(t)| <= c₂ |φ′(0)|
 
 The search is a machine that takes one trial point a step, so that no row waits for another. It remembers `near`,
-the lowest point that met the first condition (at first t = 0), and `far`: while the bracket is open, the point
-that was `near` before it, from which the search extrapolates; once it is closed, the other end, and an acceptable
-step lies between. The next trial is the minimizer of the cubic through both points and slopes.
+the lowest point so far that met the first condition (at first t = 0), and `far`: as long as the minimum lies
+ahead, the point that was `near` before; once it is bracketed, the other end. The next trial is the minimizer of
+the cubic through both points and slopes, kept within bounds; a trial that is NaN or infinite counts as too high.
 
-The first condition is widened by 8 ulp of φ(0), because near a minimum differences of energies are rounding long
-before slopes are. A trial that is NaN or infinite closes the bracket as a point too high would.
+The first condition is widened by 8 ulp of φ(0): near a minimum the differences of energies are rounding long
+before the slopes are.
 
 Reference: Nocedal & Wright (2006), "Numerical Optimization", algorithms 3.5 and 3.6 and eq. 3.59; Hager & Zhang
-(2005), "A new conjugate gradient method with guaranteed descent and an efficient line search", eq. 4.1, for the
-role of rounding.
+(2005), "A new conjugate gradient method with guaranteed descent and an efficient line search", on rounding.
 """
 
 from __future__ import annotations
@@ -25,33 +24,128 @@ from torch import Tensor
 from ebm.infer.method import State, count, fraction
 from ebm.problem import Problem, dot, expand
 
-CLOSER, FARTHER = (0.1, 0.9), (-9.0, -1.0)  # where to look, in units of far - near: bracket closed, open
+BRACKETED, AHEAD = (0.1, 0.9), (-9.0, -1.0)  # bounds of the next trial, in units of far - near
+ULPS = 8
 
 
 class Wolfe:
-    """The strong Wolfe conditions and the search for a step that meets them.
+    """The strong Wolfe conditions, and the search for a step that meets them.
 
     Args:
         decrease: c₁ in [0, c₂), the share of the promised decrease that is asked for.
-        curvature: c₂ in (c₁, 1): 0.9 for quasi-Newton directions, 0.1 and less for a nearly exact search.
-        tries: trial points a row gets; after them it takes the lowest point it saw, if that is below φ(0).
+        curvature: c₂ in (c₁, 1): 0.9 for quasi-Newton directions, 0.1 or less for a nearly exact search.
+        tries: trial points a row gets. After them it takes the lowest one if that is below φ(0), else it failed.
     """
 
     def __init__(self, decrease: float = 1e-4, curvature: float = 0.9, tries: int = 25):
         self.decrease, self.curvature = fraction("decrease", decrease), fraction("curvature", curvature)
-        self.tries = count("tries", tries)
+        self.tries = count("tries", tries, 2)
         if not decrease < curvature:
-            raise ValueError(
-                f"no step may meet both Wolfe conditions unless decrease < curvature; got {decrease} and {curvature}."
-            )
+            raise ValueError(f"the Wolfe conditions need decrease < curvature; got {decrease} and {curvature}.")
 
     def begin(self, value: Tensor, slope: Tensor) -> State:
-        """The search at φ(0) = value and φ′(0) = slope < 0, each (B,), with t = 1 to try first."""
+        """A search at φ(0) = value, φ′(0) = slope < 0, each (B,), whose first trial is t = 1."""
         zero = torch.zeros_like(value)
         return {
             "t": torch.ones_like(value),
-            "near_t": zero, "near_value": value, "near_slope": slope,
-            "far_t": zero, "far_value": value, "far_slope": slope,
-            "open": torch.ones_like(value, dtype=torch.bool),
-            "tries": torch.zeros_like(value, dtype=torch.int32),
-        }  # fmt: skip
+            "ceiling": torch.add(value, value.abs(), alpha=ULPS * torch.finfo(value.dtype).eps),
+            "promise": self.decrease * slope,
+            "flat": -self.curvature * slope,
+            "near_t": zero,
+            "near_value": value,
+            "near_slope": slope,
+            "far_t": zero,
+            "far_value": value,
+            "far_slope": slope,
+            "ahead": torch.ones_like(value, dtype=torch.bool),
+            "tried": zero,
+        }
+
+    def judge(self, search: State, value: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """Which trials are low enough, and which of these are accepted, both (B,) bool."""
+        low = value <= torch.addcmul(search["ceiling"], search["t"], search["promise"])
+        return low, low & (slope.abs() <= search["flat"])
+
+    def advance(
+        self, search: State, start: Tensor, value: Tensor, slope: Tensor, low: Tensor
+    ) -> tuple[State, Tensor]:
+        """The search after trials φ(t) = value, φ′(t) = slope that were not accepted, and which rows have failed.
+
+        `start` is φ(0).
+        """
+        t, near_t, far_t, ahead = search["t"], search["near_t"], search["far_t"], search["ahead"]
+        near_value, near_slope = search["near_value"], search["near_slope"]
+        better = low & (value <= near_value) & (slope.abs() < torch.inf)
+        passed = slope * torch.where(ahead, 1.0, far_t - near_t) >= 0  # the minimum lies back toward near
+        back = ahead | passed
+        far_t = torch.where(better, torch.where(back, near_t, far_t), t)
+        far_value = torch.where(better, torch.where(back, near_value, search["far_value"]), value)
+        far_slope = torch.where(better, torch.where(back, near_slope, search["far_slope"]), slope)
+        near_t = torch.where(better, t, near_t)
+        near_value = torch.where(better, value, near_value)
+        near_slope = torch.where(better, slope, near_slope)
+        ahead = ahead & better & ~passed
+
+        span = far_t - near_t
+        x = lowest_of_cubic(near_slope * span, far_slope * span, far_value - near_value)
+        least, most = (torch.where(ahead, a, b) for a, b in zip(AHEAD, BRACKETED, strict=True))
+        t = torch.addcmul(near_t, x.clamp(least, most), span)
+        tried = search["tried"] + 1
+        flat, spent = search["flat"], tried >= self.tries - 1
+        failed = spent
+        if bool(spent.any()):  # the last trial is the lowest point there was, taken as it is
+            failed = spent & ~((near_t > 0) & (near_value < start))
+            t, flat = torch.where(spent, near_t, t), torch.where(spent, torch.inf, flat)
+        after = {
+            "t": t,
+            "flat": flat,
+            "near_t": near_t,
+            "near_value": near_value,
+            "near_slope": near_slope,
+            "far_t": far_t,
+            "far_value": far_value,
+            "far_slope": far_slope,
+            "ahead": ahead,
+            "tried": tried,
+        }
+        return {**search, **after}, failed
+
+    def search(
+        self, problem: Problem, u: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The whole search at once: u, E(u) and ∇E(u) after the step, and which rows have failed and did not move.
+
+        Only the rows that have not accepted a trial are evaluated again.
+        """
+        u, value, gradient = u.clone(), value.clone(), gradient.clone()
+        failed = torch.zeros_like(value, dtype=torch.bool)
+        rows = torch.arange(len(u), device=u.device)
+        start, base, search = value.clone(), u.clone(), self.begin(value, dot(gradient, direction))
+        while len(rows):
+            trial = base + expand(search["t"], base) * direction
+            new_value, new_gradient = problem.value_and_grad(trial)
+            slope = dot(new_gradient, direction)
+            low, accepted = self.judge(search, new_value, slope)
+            done = rows[accepted]
+            u[done], value[done], gradient[done] = trial[accepted], new_value[accepted], new_gradient[accepted]
+            search, gave_up = self.advance(search, start, new_value, slope, low)
+            failed[rows] = gave_up & ~accepted
+            left = (~(accepted | gave_up)).nonzero().flatten()
+            if len(left) < len(rows):
+                problem, rows, start, base, direction = (
+                    problem.rows(left), rows[left], start[left], base[left], direction[left]
+                )
+                search = {name: tensor[left] for name, tensor in search.items()}
+        return u, value, gradient, failed
+
+
+def lowest_of_cubic(slope_0: Tensor, slope_1: Tensor, rise: Tensor) -> Tensor:
+    """Where the cubic c with c(0) = 0, c′(0) = slope_0, c(1) = rise, c′(1) = slope_1 has its minimum.
+
+    c(x) = slope_0 x + k x² + l x³ with k = 3 rise - 2 slope_0 - slope_1, l = slope_0 + slope_1 - 2 rise, so that
+    x = -slope_0 / (k + √(k² - 3 l slope_0)); far on the side of descent where there is none, 0 where it is NaN.
+    """
+    k = 3 * rise - 2 * slope_0 - slope_1
+    l3 = 3 * (slope_0 + slope_1 - 2 * rise)
+    root = torch.addcmul(k * k, l3, slope_0, value=-1).clamp(min=0).sqrt()
+    return (-slope_0 / (k + root).clamp(min=torch.finfo(k.dtype).tiny)).nan_to_num(0.0)

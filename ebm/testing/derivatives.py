@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ebm.energy import Energy
-from ebm.problem import Problem
+from ebm.problem import Problem, flat
 from ebm.testing.examples import Example, converted, copied, float_variables, seeded
 from ebm.testing.verdict import EnergyContractError as Wrong
 from ebm.testing.verdict import require_equal
@@ -123,7 +123,7 @@ def _check_quadratic(energy: Energy, name: str, v: Tensor, others: dict[str, Any
     if parts is None:
         return
     matrix, linear, constant = parts
-    batch, dimensions = len(v), v[0].numel()
+    batch, dimensions = flat(v).shape
     claim = f"{energy.label}.quadratic({name!r})"
     if matrix.shape not in ((dimensions, dimensions), (batch, dimensions, dimensions)):
         raise Wrong(
@@ -136,12 +136,9 @@ def _check_quadratic(energy: Energy, name: str, v: Tensor, others: dict[str, Any
         )
     noise = torch.randn(v.shape, dtype=v.dtype, device=v.device, generator=seeded(v, 2))
     for u in (v, v + noise, torch.zeros_like(v)):
-        flat = u.flatten(1)
-        came = (
-            0.5 * (torch.matmul(flat.unsqueeze(1), matrix).squeeze(1) * flat).sum(1)
-            - (linear * flat).sum(1)
-            + constant
-        )
+        w = flat(u)
+        product = torch.matmul(w.unsqueeze(1), matrix).squeeze(1)
+        came = 0.5 * (product * w).sum(1) - (linear * w).sum(1) + constant
         expected = energy(**others, **{name: u}).detach()
         require_equal(
             Wrong, came.detach(), expected, f"½ vᵀAv - bᵀv + c of {claim} equals the energy", CLOSED

@@ -1,7 +1,7 @@
 """Minimizations with known answers, to hold a minimizer to.
 
-    argmin_y ½ Σ_d h_d (y_d - c_d)² = c            the bowl: any shape of y, rows that differ in center and depth
-    argmin_{y,z} ½|y - c|² + ½|z - Ay|² = (c, Ac)  two variables at once
+    argmin_y ½ Σ_d h_d (y_d - c_d)² = c            the bowl: any shape of y, rows that differ in center and
+    depth argmin_{y,z} ½|y - c|² + ½|z - Ay|² = (c, Ac)  two variables at once
 
 A `Posed` is what `minimize` is given, with the distance to the answer where it is known.
 """
@@ -129,7 +129,9 @@ class Springs(Energy):
         return y.sum(1, keepdim=True) / torch.arange(1, z.shape[1] + 1, dtype=y.dtype, device=y.device)
 
 
-def bowl(*shape: int, batch: int = 5, dtype: torch.dtype = torch.float64, seed: int = 0, **settings: Any) -> Posed:
+def bowl(
+    *shape: int, batch: int = 5, dtype: torch.dtype = torch.float64, seed: int = 0, **settings: Any
+) -> Posed:
     """A bowl over y (B, *shape) with curvatures from ½ to 2; `settings` are those of `Posed`."""
     generator = torch.Generator().manual_seed(seed)
     center = torch.randn(batch, *shape, dtype=dtype, generator=generator)

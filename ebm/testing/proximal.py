@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ebm.energy import Energy
+from ebm.problem import flat
 from ebm.testing.examples import Example, converted, copied, seeded
 from ebm.testing.verdict import EnergyContractError as Wrong
 from ebm.testing.verdict import require_equal, require_rows
@@ -79,7 +80,7 @@ def _check_minimizer(energy: Energy, name: str, v: Tensor, step: Tensor, generat
 
 
 def _objective(energy: Energy, name: str, v: Tensor, step: Tensor, u: Tensor) -> Tensor:
-    return step * energy(**{name: u}) + 0.5 * (u - v).square().flatten(1).sum(1)
+    return step * energy(**{name: u}) + 0.5 * flat((u - v).square()).sum(1)
 
 
 def _candidates(
@@ -92,19 +93,18 @@ def _candidates(
     for _ in range(TRIES):
         for scale in SCALES:
             move = scale * noise()
-            single = torch.zeros_like(v).flatten(1)  # the same move along one coordinate alone
+            single = torch.zeros_like(flat(v))  # the same move along one coordinate alone
             entry = torch.randint(single.shape[1], (1,), generator=generator, device=v.device)
-            single[:, entry] = move.flatten(1)[:, entry]
+            single[:, entry] = flat(move)[:, entry]
             near = energy.prox(prox + move, step)  # type: ignore[operator]
             found += [prox + move, prox + single.view_as(v), near, (1 - scale / 2) * prox + scale / 2 * near]
     return found
 
 
 def _check_separable(energy: Energy, v: Tensor, step: Tensor) -> None:
-    flat = v.flatten(1)
-    alone = torch.zeros_like(v).flatten(1)
-    alone[:, 0] = flat[:, 0]
+    alone = torch.zeros_like(flat(v))
+    alone[:, 0] = flat(v)[:, 0]
     claim = f"{energy.label} is separable: a coordinate of its prox depends on that coordinate alone"
-    came = energy.prox(alone.view_as(v), step).flatten(1)[:, 0]  # type: ignore[operator]
-    expected = energy.prox(v, step).flatten(1)[:, 0]  # type: ignore[operator]
+    came = flat(energy.prox(alone.view_as(v), step))[:, 0]  # type: ignore[operator]
+    expected = flat(energy.prox(v, step))[:, 0]  # type: ignore[operator]
     require_equal(Wrong, came, expected, claim, 1e-12)

@@ -1,4 +1,4 @@
-"""Targets against independent oracles: dense grids and quadrature, scipy's functions and its multi-start search."""
+"""Targets against independent oracles: dense grids, quadrature, scipy's functions and its minimizers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ with_samples = pytest.mark.parametrize(
 every = pytest.mark.parametrize("name", list(TARGETS))
 
 
-# The oracle for integrals: the midpoint rule on a dense grid --------------------------------------------------
+# The oracle for integrals: the midpoint rule on a dense grid ----------------------------------------------
 
 
 class Grid(NamedTuple):
@@ -103,7 +103,9 @@ def shift_second(u: Tensor, sign: float) -> Tensor:
 
 AS_IS = Warp(lambda u: u, lambda u: u.new_zeros(len(u)), lambda y: y)
 WIDTH = Warp(  # narrows with the funnel
-    lambda u: scale_others(u, 1.0), lambda u: 0.5 * (u.shape[1] - 1) * u[:, 0], lambda y: scale_others(y, -1.0)
+    lambda u: scale_others(u, 1.0),
+    lambda u: 0.5 * (u.shape[1] - 1) * u[:, 0],
+    lambda y: scale_others(y, -1.0),
 )
 PARABOLA = Warp(  # runs along Rosenbrock's valley
     lambda u: shift_second(u, 1.0), lambda u: u.new_zeros(len(u)), lambda y: shift_second(y, -1.0)
@@ -192,7 +194,9 @@ def test_rastrigin_by_quadrature(amplitude: float) -> None:
     target = Rastrigin(3, amplitude).double()
     assert math.isclose(target.log_z, 3 * math.log(z), rel_tol=1e-12)
     variance = integrate.trapezoid(y**2 * p, y) / z
-    torch.testing.assert_close(target.covariance, variance * torch.eye(3, dtype=torch.float64), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        target.covariance, variance * torch.eye(3, dtype=torch.float64), rtol=1e-12, atol=0
+    )
 
 
 def test_gaussian_and_mixture_are_scipys_densities() -> None:
@@ -220,7 +224,7 @@ def test_classical_functions_are_their_formulas() -> None:
     torch.testing.assert_close(Rastrigin(5).double()(y=y), torch.from_numpy(expected))
 
 
-# Minima -------------------------------------------------------------------------------------------------------
+# Minima ---------------------------------------------------------------------------------------------------
 
 
 @every
@@ -239,12 +243,14 @@ def test_minima_are_stationary_and_have_the_lowest_energy(name: str) -> None:
 
 @every
 def test_multi_start_search_finds_these_minima_and_no_lower_one(name: str) -> None:
-    """scipy's L-BFGS from 40 starts at once: the sum of their energies has a minimum where each of them has one."""
+    """scipy's L-BFGS from 40 starts at once: the sum of their energies is least where each of them is."""
     target = TARGETS[name]
     xmin, xmax, ymin, ymax = target.extent
     low, high = tensor([xmin] + [ymin] * (target.dim - 1)), tensor([xmax] + [ymax] * (target.dim - 1))
     starts = torch.rand(40, target.dim, dtype=torch.float64, generator=generator(1))
-    starts = torch.cat([starts[:20] * (high - low) + low, 4 * starts[20:] - 2])  # the plot, and around the origin
+    starts = torch.cat(
+        [starts[:20] * (high - low) + low, 4 * starts[20:] - 2]
+    )  # the plot, and around the origin
 
     def objective(rows: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = target.value_and_grad("y", y=torch.from_numpy(rows).view_as(starts))
@@ -308,7 +314,7 @@ def test_distances_to_a_circle_and_to_points() -> None:
     torch.testing.assert_close(Rosenbrock(2).double().distance_to_minima(y)[0], tensor(math.sqrt(2)))
 
 
-# Samples ------------------------------------------------------------------------------------------------------
+# Samples --------------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -328,10 +334,12 @@ def test_samples_have_the_exact_moments(name: str) -> None:
 
 
 def bins_p_value(name: str, y: Tensor) -> float:
-    """Pearson's test of the counts of samples in bins of the joint distribution, whose chances the grid gives."""
+    """Pearson's test of the counts of samples in bins of the joint distribution (chances from the grid)."""
     (box, warp), dim = GRIDS[name], TARGETS[name].dim
     side, blocks = SIDES[dim], BLOCKS[dim]
-    chance = grid(name).probability.view((blocks, side // blocks) * dim).sum(tuple(range(1, 2 * dim, 2))).flatten()
+    chance = (
+        grid(name).probability.view((blocks, side // blocks) * dim).sum(tuple(range(1, 2 * dim, 2))).flatten()
+    )
     low, high = tensor([a for a, _ in box]), tensor([b for _, b in box])
     index = ((warp.inverse(y) - low) / (high - low) * blocks).long().clamp(0, blocks - 1)
     flat = (index * blocks ** torch.arange(dim - 1, -1, -1)).sum(1)
@@ -386,7 +394,7 @@ def test_answers_that_do_not_exist_are_none() -> None:
     assert float(TARGETS["ackley"](y=far)) < 20 + math.e  # bounded, so exp(-E) has no integral
 
 
-# Gradients, dtypes, shapes ------------------------------------------------------------------------------------
+# Gradients, dtypes, shapes --------------------------------------------------------------------------------
 
 
 @every
@@ -415,7 +423,9 @@ def test_gradient_at_a_kink_is_zero(target: Target) -> None:
 @every
 def test_rows_and_dtype_follow_the_input(name: str) -> None:
     target = TARGETS[name]
-    y = torch.randn(2 * target.dim, 6, dtype=torch.float64, generator=generator(5)).T[:, ::2]  # not contiguous
+    y = torch.randn(2 * target.dim, 6, dtype=torch.float64, generator=generator(5)).T[
+        :, ::2
+    ]  # not contiguous
     together = target(y=y)
     apart = torch.cat([target(y=row[None]) for row in y])
     torch.testing.assert_close(together, apart)
@@ -425,7 +435,8 @@ def test_rows_and_dtype_follow_the_input(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
-    "make", [Ackley, Banana, DoubleWell, Ellipse, Funnel, Himmelblau, Mixture.on_circle, Rastrigin, Ring, Rosenbrock]
+    "make",
+    [Ackley, Banana, DoubleWell, Ellipse, Funnel, Himmelblau, Mixture.on_circle, Rastrigin, Ring, Rosenbrock],
 )
 def test_answers_follow_the_dtype_of_the_module(make: Callable[[], Target], dtype: torch.dtype) -> None:
     target = make().to(dtype)
@@ -443,7 +454,7 @@ def test_double_precision_loses_nothing_of_the_constructors_numbers() -> None:
     assert Himmelblau().double()(y=Himmelblau().double().minima).max() < 1e-28
 
 
-# The ellipse --------------------------------------------------------------------------------------------------
+# The ellipse ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weights", [(2.0, 1.5), (1.0, -3.0), (1.2, 1.2), (2.0, 0.0), (0.0, 0.0)])
@@ -458,7 +469,9 @@ def test_ellipse_infers_the_nearest_point(weights: tuple[float, float]) -> None:
     brute = torch.cdist(y, points, compute_mode="donot_use_mm_for_euclid_dist").amin(1).square()
     # The grid is never better, and worse by half a curvature of E over z times its half step squared at most.
     assert float((found - brute).max()) < 1e-12
-    curvature = 2 * (ellipse.weights.abs().max().item() * y.norm(dim=1) + ellipse.weights.square().max().item())
+    curvature = 2 * (
+        ellipse.weights.abs().max().item() * y.norm(dim=1) + ellipse.weights.square().max().item()
+    )
     assert bool((brute - found <= 0.5 * curvature * (math.pi / 20_000) ** 2 + 1e-12).all())
     torch.testing.assert_close(ellipse.distance_to_minima(y).detach(), found.sqrt())
 
@@ -554,7 +567,7 @@ def test_ellipse_data_has_its_distribution_and_trains_its_energy() -> None:
     assert bool(((ellipse.weights.detach() - tensor([2.0, 1.5])).abs() <= 4 * error).all())
 
 
-# Errors -------------------------------------------------------------------------------------------------------
+# Errors ---------------------------------------------------------------------------------------------------
 
 eye, zero = torch.eye(2), torch.zeros(2)
 
@@ -565,12 +578,18 @@ eye, zero = torch.eye(2), torch.zeros(2)
         (lambda: Gaussian(torch.zeros(2, 2)), r"mean of shape \(D,\); got \(2, 2\)"),
         (lambda: Gaussian(zero, torch.eye(3)), r"covariance of shape \(2, 2\).*got \(3, 3\).*torch.diag"),
         (lambda: Gaussian(zero, torch.tensor([[1.0, 0.5], [0.0, 1.0]])), r"symmetric.*\|Σ - Σᵀ\| is 0.5"),
-        (lambda: Gaussian(zero, torch.tensor([[1.0, 2.0], [2.0, 1.0]])), r"positive definite.*eigenvalue is -1"),
+        (
+            lambda: Gaussian(zero, torch.tensor([[1.0, 2.0], [2.0, 1.0]])),
+            r"positive definite.*eigenvalue is -1",
+        ),
         (lambda: Gaussian(zero, torch.zeros(2, 2)), r"positive definite.*Σ \+ ε I"),
         (lambda: Gaussian(torch.tensor([math.nan, 0.0])), r"finite mean"),
         (lambda: Mixture(torch.tensor([0.5, 0.6]), torch.zeros(2, 2), eye), r"add up to 1.*weights.sum\(\)"),
         (lambda: Mixture(torch.tensor([1.5, -0.5]), torch.zeros(2, 2), eye), r"positive weights"),
-        (lambda: Mixture(torch.ones(1), torch.zeros(2, 2), eye), r"one weight a component, \(2,\); got \(1,\)"),
+        (
+            lambda: Mixture(torch.ones(1), torch.zeros(2, 2), eye),
+            r"one weight a component, \(2,\); got \(1,\)",
+        ),
         (lambda: Mixture(torch.ones(1), zero, eye), r"means of shape \(K, D\)"),
         (lambda: Mixture(torch.ones(1), torch.zeros(1, 2), torch.eye(3)), r"\(1, 2, 2\), or \(2, 2\) shared"),
         (lambda: Mixture(torch.ones(1), torch.zeros(1, 2), -eye), r"Mixture needs positive definite"),

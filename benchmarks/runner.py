@@ -1,0 +1,193 @@
+"""Runs cases: both sides in one run, each timing in a fresh process, in the order A B A B ..., threads pinned.
+
+A round is one process for each side. Of its repetitions each process gives the median, of each round the ratio is
+taken, and the ratios' median with their least and greatest is what a benchmark says: a machine that is slow for a
+while is slow for both sides of a round.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.case import Case
+from benchmarks.machine import commit, machine, versions
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to run.
+
+    Args:
+        rounds: processes for each side, at least 1.
+        repeats: timed calls in each process, at least 1.
+        warmup: untimed calls before them, at least 0.
+        threads: of torch and of the numerical libraries, at least 1.
+        timeout: seconds after which a process is given up, positive.
+
+    Raises:
+        ValueError: if one is out of its range.
+    """
+
+    rounds: int = 5
+    repeats: int = 3
+    warmup: int = 1
+    threads: int = 1
+    timeout: float = 1800.0
+
+    def __post_init__(self) -> None:
+        for name, least in {"rounds": 1, "repeats": 1, "warmup": 0, "threads": 1}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout must be positive, got {self.timeout}")
+
+
+class SideError(RuntimeError):
+    """One side of a case failed; the message ends as its output did."""
+
+
+def run_module(
+    name: str,
+    module: str,
+    cases: Sequence[Case],
+    plan: Plan,
+    *,
+    results: Path = RESULTS,
+    say: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
+    """Run the cases of one benchmark and write results/NAME.json.
+
+    Args:
+        name: the benchmark's name, which names the file.
+        module: the module that holds `cases` in `CASES`, as Python finds it from the repository's root.
+        cases: the cases to run.
+        plan: how.
+        results: the folder to write to.
+        say: gets one line of progress at a time.
+
+    Returns:
+        One record per case, as in the file.
+    """
+    records = []
+    for case in cases:
+        say(f"{name}: {case.name}")
+        records.append(run_case(case, module, plan, say))
+    peers = [each.distribution or (each.peer or "").split(".")[0] for each in cases]
+    document = {
+        "benchmark": name,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **commit(ROOT),
+        "plan": vars(plan),
+        "machine": machine(),
+        "versions": versions(["ebm-lab", "torch", "numpy", *sorted({peer for peer in peers if peer})]),
+        "cases": records,
+    }
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return records
+
+
+def run_case(case: Case, module: str, plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run one case.
+
+    Args:
+        case: the comparison.
+        module: the module that holds it.
+        plan: how.
+        say: gets one line of progress at a time.
+
+    Returns:
+        A record: status ("PASS", "FAIL", "done" where nothing is required, "skipped" or "error"), and what was
+        measured or why not.
+    """
+    record: dict[str, Any] = {"name": case.name, "peer": case.peer, "unit": case.unit, "target": case.target}
+    missing = _missing(case.peer)
+    if missing:
+        say(f"  SKIPPED: {missing}")
+        return {**record, "status": "skipped", "reason": missing}
+    seen: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
+    try:
+        for number in range(plan.rounds):
+            for side in seen:
+                seen[side].append(_run_side(case, module, side, plan))
+            figures = {side: _figure(case, runs[-1]) for side, runs in seen.items()}
+            ratio = case.ratio(figures["ours"], figures["theirs"])
+            text = ", ".join(f"{side} {figure:.4g} {case.unit}" for side, figure in figures.items())
+            say(f"  round {number + 1} of {plan.rounds}: {text}, ratio {ratio:.3g}")
+    except SideError as error:
+        say(f"  ERROR: {error}")
+        return {**record, "status": "error", "reason": str(error)}
+    return {**record, **_summary(case, seen)}
+
+
+def _summary(case: Case, seen: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    figures = {side: [_figure(case, each) for each in runs] for side, runs in seen.items()}
+    pairs = zip(figures["ours"], figures["theirs"], strict=True)
+    ratio = _spread([case.ratio(ours, theirs) for ours, theirs in pairs])
+    checks = {side: runs[-1]["check"] for side, runs in seen.items()}
+    objection = case.objection(checks["ours"], checks["theirs"])
+    met = case.met(ratio["median"])
+    status = "FAIL" if objection or met is False else "done" if met is None else "PASS"
+    sides = {
+        side: {
+            **_spread(figures[side]),
+            "check": checks[side],
+            "peak_mib": max(each["peak_mib"] for each in runs),
+            "extra_mib": max(each["extra_mib"] for each in runs),
+        }
+        for side, runs in seen.items()
+    }
+    kind = "ours / theirs" if case.at_most is not None else "theirs / ours"
+    return {"status": status, "ratio_is": kind, "ratio": ratio, "objection": objection, **sides}
+
+
+def _figure(case: Case, run: dict[str, Any]) -> float:
+    """The one number of a process. Memory counts from 1 MiB up: below, a ratio would be one of page sizes."""
+    return statistics.median(run["seconds"]) if case.unit == "s" else max(1.0, run["extra_mib"])
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def _missing(peer: str | None) -> str:
+    """Why a peer can't be compared with, or "". Only its top package is imported here, if anything is."""
+    if peer is None:
+        return ""
+    try:
+        found = importlib.util.find_spec(peer) is not None
+    except ImportError:
+        found = False
+    return "" if found else f"{peer} is not installed (make bench installs the peers that pip can)"
+
+
+def _run_side(case: Case, module: str, side: str, plan: Plan) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.side", module, case.name, side]
+    command += [f"--{name}={getattr(plan, name)}" for name in ("threads", "repeats", "warmup")]
+    path = os.pathsep.join(each for each in (str(ROOT), os.environ.get("PYTHONPATH", "")) if each)
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(plan.threads)) | {"PYTHONPATH": path}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=plan.timeout
+        )
+    except subprocess.TimeoutExpired:
+        raise SideError(f"{side} took longer than {plan.timeout:g} s") from None
+    if done.returncode != 0:
+        last = "\n    ".join(done.stderr.strip().splitlines()[-4:])
+        raise SideError(f"{side} ended with status {done.returncode}:\n    {last}")
+    run: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return run
