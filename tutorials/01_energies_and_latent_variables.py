@@ -274,7 +274,7 @@ axes_found = torch.stack([m.weights.detach().abs() for m in models])
 gaps = []
 for beta, model in zip(betas, models, strict=True):
     free = marginal_over(model, "z", beta, by=Finite(model.angles()))
-    gaps.append(float(free(y=center.unsqueeze(0)) - free(y=data).mean()))
+    gaps.append((free(y=center.unsqueeze(0)) - free(y=data).mean()).item())
 
 with style():
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.6), sharex=True)
