@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: run all benchmarks, or those named, and print the ratios beside their targets."""
+"""`python -m benchmarks [NAME ...]`: run all benchmarks, or those named, and print ratios beside targets."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; those of this process if None.
 
     Returns:
-        The exit status: 0 if all ran (or were skipped), whatever they showed; 1 if one broke; 2 for a wrong name.
+        The exit status: 0 if all ran or were skipped, whatever they showed; 1 if one broke; 2 for a wrong
+        name; 130 if interrupted.
     """
     plan = Plan()
     parser = argparse.ArgumentParser("python -m benchmarks", description="This package beside its peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks to run (default: all)")
     parser.add_argument("--list", action="store_true", help="name them with their cases, and run nothing")
-    parser.add_argument("--case", default="", metavar="TEXT", help="only cases whose name contains TEXT")
+    parser.add_argument("--case", default="", metavar="TEXT", help="only cases named so; writes no results")
     for name in ("rounds", "repeats", "warmup", "threads"):
         parser.add_argument(f"--{name}", type=int, default=getattr(plan, name), help="default: %(default)s")
-    parser.add_argument("--timeout", type=float, default=plan.timeout, help="of a process, s (default: %(default)g)")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--timeout", type=float, default=plan.timeout, help="default: %(default)g s")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where to write")
     args = parser.parse_args(argv)
 
     known = find()
@@ -47,16 +48,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         plan = Plan(args.rounds, args.repeats, args.warmup, args.threads, args.timeout)
     except ValueError as error:
         parser.error(str(error))
-    records: dict[str, list[dict[str, Any]]] = {}
-    for name in args.names or known:
-        cases = [case for case in load(known[name]) if args.case in case.name]
-        if args.list:
+    names = args.names or list(known)
+    chosen = {name: [case for case in load(known[name]) if args.case in case.name] for name in names}
+    if args.list:
+        for name, cases in chosen.items():
             print(name, *(f"  {case.name}  {case.target}" for case in cases), sep="\n")
-        elif cases:
-            records[name] = run_module(name, known[name], cases, plan, results=args.results)
-    if not args.list:
-        print(table(records))
-        print(f"written to {args.results}")
+        return 0
+    results = None if args.case else args.results  # a file always holds all cases of its benchmark
+    records: dict[str, list[dict[str, Any]]] = {}
+    interrupted = False
+    try:
+        for name, cases in chosen.items():
+            records[name] = run_module(name, known[name], cases, plan, results=results)
+    except KeyboardInterrupt:
+        interrupted = True
+        print("\ninterrupted; finished before:", file=sys.stderr)
+    print(table(records))
+    print(f"written to {results}" if results else "not written, as --case left some out")
+    if interrupted:
+        return 130
     return int(any(record["status"] == "error" for each in records.values() for record in each))
 
 
@@ -67,8 +77,15 @@ def find(folder: Path = HERE) -> dict[str, str]:
 
 
 def load(module: str) -> Sequence[Case]:
-    """The cases of a benchmark."""
+    """The cases of a benchmark.
+
+    Raises:
+        ValueError: if two have the same name.
+    """
     cases: Sequence[Case] = importlib.import_module(module).CASES
+    names = [case.name for case in cases]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{module}: two cases have one name, of {names}: give each its own")
     return cases
 
 
@@ -78,8 +95,8 @@ def table(records: dict[str, list[dict[str, Any]]]) -> str:
     for name, each in records.items():
         for record in each:
             if "ratio" not in record:
-                reason = record["reason"].splitlines()[0]
-                rows.append((name, record["name"], "", "", "", record["target"], f"{record['status']}: {reason}"))
+                verdict = f"{record['status']}: {record['reason'].splitlines()[0]}"
+                rows.append((name, record["name"], "", "", "", record["target"], verdict))
                 continue
             ours, theirs = (f"{record[side]['median']:.4g} {record['unit']}" for side in ("ours", "theirs"))
             ratio = "{median:.3g} ({min:.3g} to {max:.3g})".format(**record["ratio"])

@@ -24,23 +24,25 @@ def no_objection(ours: Answers, theirs: Answers) -> str:
 class Case:
     """One comparison.
 
-    Both sides run in processes of their own, which call `state = setup()` once, then `side(state, peer)` several
-    times. So each side makes the same inputs from the same seed, and nothing of the peer is loaded in our process.
+    Both sides run in processes of their own, which call `state = setup()` once, then `ours(state)` or
+    `theirs(state, peer)` several times. So each makes the same inputs from the same seed, and nothing of the
+    peer is loaded in our process.
 
     Args:
         name: what is compared, with the peer's name in it: "lasso codes, lambda 0.1, against scikit-learn".
         ours: the work as this package does it, `ours(state) -> result`.
-        theirs: the same work as the peer does it, `theirs(state, peer) -> result`; `peer` is the imported module.
+        theirs: the same work as the peer does it, `theirs(state, peer) -> result`; `peer` is its module.
         setup: makes the inputs, not timed, `setup() -> state`.
         check: says how good a result is, not timed, `check(state, result) -> {name: number}`; is recorded.
-        objection: compares the two checks (of ours, of theirs) and says why the times can't be compared, or "".
-        peer: the peer's module, such as "sklearn.linear_model"; a peer that isn't installed is skipped aloud. None
-            for a hand-written loop, which then gets None in the module's place.
-        distribution: the name under which the peer's version is known to pip, if it isn't that of the module.
-        unit: what is compared: "s", the median time of a call, or "MiB", the memory a call takes at its peak
-            beyond what its process held before.
+        objection: compares the two checks (ours, theirs) and says why the times can't be compared, or "".
+        peer: the peer's module, such as "sklearn.linear_model"; one that isn't installed is skipped aloud.
+            None for a hand-written loop, which then gets None in the module's place.
+        distribution: the name under which pip knows the peer, if it isn't that of the module.
+        unit: what is compared: "s", the median time of a call; "cpu s", the median time that a call kept a
+            processor busy, which other programs on the machine disturb less; or "MiB", the memory that the
+            calls took at their peak beyond what the process held before (1 MiB if less).
         at_least: the speed-up theirs / ours that is required.
-        at_most: the cost ours / theirs that is allowed. At most one of the two; with neither, nothing is required.
+        at_most: the cost ours / theirs that is allowed. Not both of these; with neither, nothing is required.
 
     Raises:
         ValueError: if both bounds are given, one is not positive, or the unit is unknown.
@@ -54,7 +56,7 @@ class Case:
     objection: Callable[[Answers, Answers], str] = no_objection
     peer: str | None = None
     distribution: str | None = None
-    unit: Literal["s", "MiB"] = "s"
+    unit: Literal["s", "cpu s", "MiB"] = "s"
     at_least: float | None = None
     at_most: float | None = None
 
@@ -64,8 +66,8 @@ class Case:
             raise ValueError(f"{self.name}: give at_least or at_most, not both")
         if any(not bound > 0 for bound in bounds):
             raise ValueError(f"{self.name}: a required ratio must be positive, got {bounds[0]}")
-        if self.unit not in ("s", "MiB"):
-            raise ValueError(f'{self.name}: unit must be "s" or "MiB", got {self.unit!r}')
+        if self.unit not in ("s", "cpu s", "MiB"):
+            raise ValueError(f'{self.name}: unit must be "s", "cpu s" or "MiB", got {self.unit!r}')
 
     def ratio(self, ours: float, theirs: float) -> float:
         """The speed-up theirs / ours, or the cost ours / theirs where that is what is bounded."""

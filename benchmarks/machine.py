@@ -35,7 +35,7 @@ def versions(distributions: Sequence[str]) -> dict[str, str | None]:
 
 
 def commit(folder: Path) -> dict[str, Any]:
-    """The git commit of a folder, and whether files have changed since (`dirty`); None where there is no git."""
+    """The git commit of a folder, and whether files have changed since (`dirty`); None without git."""
     head = _output("git", "-C", str(folder), "rev-parse", "HEAD")
     changes = _output("git", "-C", str(folder), "status", "--porcelain", "--", ".", ":!benchmarks/results")
     return {"commit": head, "dirty": None if changes is None else bool(changes)}
@@ -51,7 +51,8 @@ def _cpu_model() -> str:
 
 
 def _gpus() -> list[str]:
-    return (_output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader") or "").splitlines()
+    listed = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    return (listed or "").splitlines()
 
 
 def _output(*command: str) -> str | None:

@@ -1,8 +1,8 @@
-"""Runs cases: both sides in one run, each timing in a fresh process, in the order A B A B ..., threads pinned.
+"""Runs cases: both sides in one run, each timing in a fresh process, A B A B ..., threads pinned.
 
-A round is one process for each side. Of its repetitions each process gives the median, of each round the ratio is
-taken, and the ratios' median with their least and greatest is what a benchmark says: a machine that is slow for a
-while is slow for both sides of a round.
+A round is one process for each side. Each process gives the median of its repetitions, each round gives the
+ratio of the two, and the ratios' median with their least and greatest is what a benchmark says: a machine
+that is slow for a while is slow for both sides of a round.
 """
 
 from __future__ import annotations
@@ -66,17 +66,17 @@ def run_module(
     cases: Sequence[Case],
     plan: Plan,
     *,
-    results: Path = RESULTS,
+    results: Path | None = RESULTS,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
-    """Run the cases of one benchmark and write results/NAME.json.
+    """Run the cases of one benchmark and write them all to NAME.json.
 
     Args:
         name: the benchmark's name, which names the file.
         module: the module that holds `cases` in `CASES`, as Python finds it from the repository's root.
         cases: the cases to run.
         plan: how.
-        results: the folder to write to.
+        results: the folder to write to; None writes nothing.
         say: gets one line of progress at a time.
 
     Returns:
@@ -86,6 +86,8 @@ def run_module(
     for case in cases:
         say(f"{name}: {case.name}")
         records.append(run_case(case, module, plan, say))
+    if results is None:
+        return records
     peers = [each.distribution or (each.peer or "").split(".")[0] for each in cases]
     document = {
         "benchmark": name,
@@ -111,8 +113,8 @@ def run_case(case: Case, module: str, plan: Plan, say: Callable[[str], None]) ->
         say: gets one line of progress at a time.
 
     Returns:
-        A record: status ("PASS", "FAIL", "done" where nothing is required, "skipped" or "error"), and what was
-        measured or why not.
+        A record: status ("PASS", "FAIL", "done" where nothing is required, "skipped" or "error"), and what
+        was measured or why not.
     """
     record: dict[str, Any] = {"name": case.name, "peer": case.peer, "unit": case.unit, "target": case.target}
     missing = _missing(case.peer)
@@ -146,6 +148,8 @@ def _summary(case: Case, seen: dict[str, list[dict[str, Any]]]) -> dict[str, Any
         side: {
             **_spread(figures[side]),
             "check": checks[side],
+            "seconds": _spread([statistics.median(each["seconds"]) for each in runs]),
+            "cpu_seconds": _spread([statistics.median(each["cpu_seconds"]) for each in runs]),
             "peak_mib": max(each["peak_mib"] for each in runs),
             "extra_mib": max(each["extra_mib"] for each in runs),
         }
@@ -157,7 +161,9 @@ def _summary(case: Case, seen: dict[str, list[dict[str, Any]]]) -> dict[str, Any
 
 def _figure(case: Case, run: dict[str, Any]) -> float:
     """The one number of a process. Memory counts from 1 MiB up: below, a ratio would be one of page sizes."""
-    return statistics.median(run["seconds"]) if case.unit == "s" else max(1.0, run["extra_mib"])
+    if case.unit == "MiB":
+        return max(1.0, float(run["extra_mib"]))
+    return statistics.median(run["seconds" if case.unit == "s" else "cpu_seconds"])
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
@@ -180,6 +186,8 @@ def _run_side(case: Case, module: str, side: str, plan: Plan) -> dict[str, Any]:
     command += [f"--{name}={getattr(plan, name)}" for name in ("threads", "repeats", "warmup")]
     path = os.pathsep.join(each for each in (str(ROOT), os.environ.get("PYTHONPATH", "")) if each)
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(plan.threads)) | {"PYTHONPATH": path}
+    if case.unit == "MiB":  # glibc then maps each larger block by itself, and memory that is freed is given back
+        environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=plan.timeout

@@ -2,12 +2,13 @@
 
     python -m benchmarks.side MODULE CASE ours|theirs --threads 1 --repeats 5 --warmup 1
 
-The last line of its output is a JSON object: the seconds of each repetition, the memory, the check.
+The last line of its output is a JSON object: the times of each repetition, the memory, the check.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import importlib
 import json
@@ -46,8 +47,8 @@ def timed(case: Case, side: str, threads: int, repeats: int, warmup: int) -> dic
         warmup: calls before them that are not timed, at least 0.
 
     Returns:
-        seconds (one per repetition), peak_mib (of the process), extra_mib (what the calls took beyond what was
-        held after setup and warm-up), check.
+        seconds and cpu_seconds (one per repetition), peak_mib (of the process), extra_mib (what the calls
+        took beyond what was held after setup and warm-up), check.
     """
     peer = importlib.import_module(case.peer) if case.peer and side == "theirs" else None
     torch = sys.modules.get("torch")  # not every peer needs it
@@ -63,18 +64,19 @@ def timed(case: Case, side: str, threads: int, repeats: int, warmup: int) -> dic
 
     for _ in range(warmup):
         call()
-    gc.collect()
     _forget_peak()
     held = _peak_mib()
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(repeats):
         result = None  # the last result must not count as memory of this call
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         result = call()
         seconds.append(time.perf_counter() - start)
+        cpu_seconds.append(time.process_time() - cpu_start)
     peak = _peak_mib()
     return {
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "peak_mib": peak,
         "extra_mib": peak - held,
         "check": {name: float(value) for name, value in case.check(state, result).items()},
@@ -82,7 +84,11 @@ def timed(case: Case, side: str, threads: int, repeats: int, warmup: int) -> dic
 
 
 def _forget_peak() -> None:
-    """Set the peak back to what is held now, where the system can (Linux)."""
+    """Give back what the warm-up left, and set the peak to what is held now, where the system can (Linux)."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; else freed memory stays
+    if trim is not None:
+        trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -92,8 +98,8 @@ def _forget_peak() -> None:
 def _peak_mib() -> float:
     """The most memory this process has held.
 
-    Linux's `ru_maxrss` starts at what the parent held when it started this process, and cannot be set back, so
-    the kernel's count for this address space is read where there is one.
+    Linux's `ru_maxrss` starts at what the parent held when it started this process, and cannot be set back;
+    so the kernel's count for this address space is read where there is one.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ebm.energy import Energy
-from ebm.signature import read_signature
+from ebm.signature import check_output, read_signature
 
 
 class Staged(Energy, ABC):
@@ -113,11 +113,14 @@ class Staged(Energy, ABC):
         choices = variables.pop(self.choice)
         self.check_choices(choices)
         state = self.start(**variables)
-        costs = []
+        total: Tensor | float = 0.0
         for t in range(choices.shape[1]):
             cost, state = self.stage(state, choices[:, t], t)
-            costs.append(cost)
-        return sum(costs) + self.final(state)
+            check_output(cost, len(choices), f"{self.label}.stage")
+            total = total + cost
+        final = self.final(state)
+        check_output(final, len(choices), f"{self.label}.final")
+        return total + final
 
     def check_choices(self, choices: Tensor) -> None:
         """Refuse what is not a sequence of choices for every row."""

@@ -22,7 +22,6 @@ from ebm.binder import Free, Held, map_rows
 from ebm.infer.enumerate import searched
 from ebm.infer.method import Method, State
 from ebm.problem import Problem
-from ebm.signature import check_output
 from ebm.staged import Staged
 
 TREE_LIMIT = 2**20  # sequences a row up to which a staged energy without a key is searched
@@ -96,9 +95,7 @@ class DynamicProgramming(Method):
             if leaf.num_keys is not None:
                 candidate, cost, states = _merged(leaf, leaf.num_keys, states, cost)
             back.append(candidate)
-        final = leaf.final(states)
-        check_output(final, cost.numel(), f"{leaf.label}.final")
-        slot = _forbid_nan(cost + sign * final.view_as(cost)).argmin(1, keepdim=True)  # (B, 1)
+        slot = _forbid_nan(cost + sign * leaf.final(states).view_as(cost)).argmin(1, keepdim=True)  # (B, 1)
         path = []
         for candidate in reversed(back):
             chosen = candidate.gather(1, slot)
@@ -143,7 +140,6 @@ def _every_choice(
     costs, nexts = [], []
     for part in number.split(max_rows or len(number)):
         cost, after = leaf.stage(_take(states, part // n), part % n, t)
-        check_output(cost, len(part), f"{leaf.label}.stage")
         costs.append(cost)
         nexts.append(after)
     return torch.cat(costs), _joined(nexts)

@@ -39,7 +39,7 @@ class Wolfe:
 
     def __init__(self, decrease: float = 1e-4, curvature: float = 0.9, tries: int = 25):
         self.decrease, self.curvature = fraction("decrease", decrease), fraction("curvature", curvature)
-        self.tries = count("tries", tries, 2)
+        self.tries = count("tries", tries)
         if not decrease < curvature:
             raise ValueError(f"the Wolfe conditions need decrease < curvature; got {decrease} and {curvature}.")
 
@@ -48,9 +48,7 @@ class Wolfe:
         zero = torch.zeros_like(value)
         return {
             "t": torch.ones_like(value),
-            "ceiling": torch.add(value, value.abs(), alpha=ULPS * torch.finfo(value.dtype).eps),
-            "promise": self.decrease * slope,
-            "flat": -self.curvature * slope,
+            "slope": slope,
             "near_t": zero,
             "near_value": value,
             "near_slope": slope,
@@ -61,22 +59,36 @@ class Wolfe:
             "tried": zero,
         }
 
-    def judge(self, search: State, value: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-        """Which trials are low enough, and which of these are accepted, both (B,) bool."""
-        low = value <= torch.addcmul(search["ceiling"], search["t"], search["promise"])
-        return low, low & (slope.abs() <= search["flat"])
+    def restart(self, search: State, rows: Tensor, value: Tensor, slope: Tensor) -> State:
+        """`begin` where `rows`, (B,) bool, and the search as it was elsewhere."""
+        return {
+            **search,
+            "t": search["t"].masked_fill(rows, 1.0),
+            "slope": torch.where(rows, slope, search["slope"]),
+            "near_t": search["near_t"].masked_fill(rows, 0.0),
+            "near_value": torch.where(rows, value, search["near_value"]),
+            "near_slope": torch.where(rows, slope, search["near_slope"]),
+            "ahead": search["ahead"] | rows,
+            "tried": search["tried"].masked_fill(rows, 0.0),
+        }
+
+    def judge(self, search: State, start: Tensor, value: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """Which trials φ(t) = value, φ′(t) = slope are low enough for φ(0) = start, and which of them are accepted."""
+        ceiling = torch.add(start, start.abs(), alpha=ULPS * torch.finfo(value.dtype).eps)
+        steepness = slope.abs()
+        low = value <= torch.addcmul(ceiling, search["t"], search["slope"], value=self.decrease)
+        low = low & (steepness < torch.inf)
+        flat = steepness <= -self.curvature * search["slope"]
+        return low, low & (flat | (search["tried"] >= self.tries))
 
     def advance(
         self, search: State, start: Tensor, value: Tensor, slope: Tensor, low: Tensor
     ) -> tuple[State, Tensor]:
-        """The search after trials φ(t) = value, φ′(t) = slope that were not accepted, and which rows have failed.
-
-        `start` is φ(0).
-        """
-        t, near_t, far_t, ahead = search["t"], search["near_t"], search["far_t"], search["ahead"]
-        near_value, near_slope = search["near_value"], search["near_slope"]
-        better = low & (value <= near_value) & (slope.abs() < torch.inf)
-        passed = slope * torch.where(ahead, 1.0, far_t - near_t) >= 0  # the minimum lies back toward near
+        """The search after trials that were not accepted, and which rows have none left and found nothing below φ(0)."""
+        t, near_t, near_value, near_slope = (search[k] for k in ("t", "near_t", "near_value", "near_slope"))
+        far_t, ahead = search["far_t"], search["ahead"]
+        better = low & (value <= near_value)
+        passed = (slope >= 0) == (ahead | (far_t > near_t))  # the minimum lies between near and here
         back = ahead | passed
         far_t = torch.where(better, torch.where(back, near_t, far_t), t)
         far_value = torch.where(better, torch.where(back, near_value, search["far_value"]), value)
@@ -84,21 +96,20 @@ class Wolfe:
         near_t = torch.where(better, t, near_t)
         near_value = torch.where(better, value, near_value)
         near_slope = torch.where(better, slope, near_slope)
-        ahead = ahead & better & ~passed
+        ahead = (ahead > passed) & better
 
         span = far_t - near_t
         x = lowest_of_cubic(near_slope * span, far_slope * span, far_value - near_value)
-        least, most = (torch.where(ahead, a, b) for a, b in zip(AHEAD, BRACKETED, strict=True))
-        t = torch.addcmul(near_t, x.clamp(least, most), span)
+        x = torch.where(ahead, x.clamp(*AHEAD), x.clamp(*BRACKETED))
+        t = torch.addcmul(near_t, x, span)
         tried = search["tried"] + 1
-        flat, spent = search["flat"], tried >= self.tries - 1
-        failed = spent
-        if bool(spent.any()):  # the last trial is the lowest point there was, taken as it is
-            failed = spent & ~((near_t > 0) & (near_value < start))
-            t, flat = torch.where(spent, near_t, t), torch.where(spent, torch.inf, flat)
-        after = {
+        failed = tried >= self.tries
+        if bool(failed.any()):  # the last trial is the lowest point there was, taken as it is
+            t = torch.where(failed, near_t, t)
+            failed = failed & ~((near_t > 0) & (near_value < start))
+        return {
             "t": t,
-            "flat": flat,
+            "slope": search["slope"],
             "near_t": near_t,
             "near_value": near_value,
             "near_slope": near_slope,
@@ -107,8 +118,7 @@ class Wolfe:
             "far_slope": far_slope,
             "ahead": ahead,
             "tried": tried,
-        }
-        return {**search, **after}, failed
+        }, failed
 
     def search(
         self, problem: Problem, u: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
@@ -117,35 +127,36 @@ class Wolfe:
 
         Only the rows that have not accepted a trial are evaluated again.
         """
+        rows, start, base = torch.arange(len(u), device=u.device), value, u
         u, value, gradient = u.clone(), value.clone(), gradient.clone()
-        failed = torch.zeros_like(value, dtype=torch.bool)
-        rows = torch.arange(len(u), device=u.device)
-        start, base, search = value.clone(), u.clone(), self.begin(value, dot(gradient, direction))
+        failures = torch.zeros_like(value, dtype=torch.bool)
+        search = self.begin(value, dot(gradient, direction))
         while len(rows):
-            trial = base + expand(search["t"], base) * direction
+            trial = torch.addcmul(base, expand(search["t"], base), direction)
             new_value, new_gradient = problem.value_and_grad(trial)
             slope = dot(new_gradient, direction)
-            low, accepted = self.judge(search, new_value, slope)
+            low, accepted = self.judge(search, start, new_value, slope)
             done = rows[accepted]
             u[done], value[done], gradient[done] = trial[accepted], new_value[accepted], new_gradient[accepted]
-            search, gave_up = self.advance(search, start, new_value, slope, low)
-            failed[rows] = gave_up & ~accepted
-            left = (~(accepted | gave_up)).nonzero().flatten()
+            if len(done) == len(rows):
+                break
+            search, failed = self.advance(search, start, new_value, slope, low)
+            failures[rows] = failed & ~accepted
+            left = (~(accepted | failed)).nonzero().flatten()
             if len(left) < len(rows):
-                problem, rows, start, base, direction = (
-                    problem.rows(left), rows[left], start[left], base[left], direction[left]
-                )
+                problem, rows = problem.rows(left), rows[left]
+                start, base, direction = start[left], base[left], direction[left]
                 search = {name: tensor[left] for name, tensor in search.items()}
-        return u, value, gradient, failed
+        return u, value, gradient, failures
 
 
 def lowest_of_cubic(slope_0: Tensor, slope_1: Tensor, rise: Tensor) -> Tensor:
     """Where the cubic c with c(0) = 0, c′(0) = slope_0, c(1) = rise, c′(1) = slope_1 has its minimum.
 
-    c(x) = slope_0 x + k x² + l x³ with k = 3 rise - 2 slope_0 - slope_1, l = slope_0 + slope_1 - 2 rise, so that
-    x = -slope_0 / (k + √(k² - 3 l slope_0)); far on the side of descent where there is none, 0 where it is NaN.
+    c(x) = slope_0 x + k x² + l x³ with l = slope_0 + slope_1 - 2 rise, k = rise - slope_0 - l, so that
+    x = -slope_0 / (k + √(k² - 3 l slope_0)); far on the side of descent where there is no minimum, 0 where x is NaN.
     """
-    k = 3 * rise - 2 * slope_0 - slope_1
-    l3 = 3 * (slope_0 + slope_1 - 2 * rise)
-    root = torch.addcmul(k * k, l3, slope_0, value=-1).clamp(min=0).sqrt()
-    return (-slope_0 / (k + root).clamp(min=torch.finfo(k.dtype).tiny)).nan_to_num(0.0)
+    l = torch.sub(slope_0 + slope_1, rise, alpha=2)  # noqa: E741
+    k = rise - slope_0 - l
+    root = torch.addcmul(k * k, l, slope_0, value=-3).clamp_(min=0).sqrt_()
+    return (slope_0 / (k + root).clamp_(min=torch.finfo(k.dtype).tiny)).neg_().nan_to_num_(0.0)

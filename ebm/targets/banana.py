@@ -5,7 +5,7 @@
 Bending moves each y_2 by an amount that depends on y_1 only; its Jacobian has determinant 1 and keeps Z.
 
 Reference: Haario, Saksman, Tamminen (1999), "Adaptive proposal distribution for random walk Metropolis
-algorithm", sect. 5 (s = 10, b = 0.03 and 0.1, D = 8).
+algorithm" (s = 10, b = 0.03 and 0.1).
 """
 
 from __future__ import annotations

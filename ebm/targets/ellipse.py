@@ -69,8 +69,8 @@ class Ellipse(Target):
 
             ½ ∂E/∂z = w_1 y_1 sin z - w_2 y_2 cos z - (w_1² - w_2²) sin z cos z,
 
-        which over sin z cos z > 0 grows with z: E falls, then rises, and the sign of ∂E/∂z says on which
-        side of the minimum z is.
+        and divided by sin z cos z > 0 this grows with z: E falls, then rises, and the sign of ∂E/∂z says on
+        which side of the minimum z is.
         """
         w, signs = self.weights.abs(), torch.where(y * self.weights < 0, -1.0, 1.0).to(y)
         (p, q), spread = (w * y.abs()).unbind(1), w[0] ** 2 - w[1] ** 2

@@ -2,8 +2,8 @@
 
     E(y) = ½ (y - μ)ᵀ Σ⁻¹ (y - μ),        log Z = ½ log det(2πΣ)
 
-The condition number of Σ sets how hard it is: gradient descent needs a number of steps proportional to it, a
-Newton step none but one.
+The condition number of Σ sets how hard it is: gradient descent needs a number of steps proportional to it,
+Newton's method needs one.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Rastrigin(Target):
 
     Args:
         dim: D, at least 1.
-        amplitude: A, positive; a dimple is 2A deep, and beyond about 0.05 there are local minima.
+        amplitude: A, positive; the ripple is 2A high, and beyond about 0.23 it makes local minima.
 
     Raises:
         ValueError: if `amplitude` is not positive.

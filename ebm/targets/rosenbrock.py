@@ -2,11 +2,11 @@
 
     E(y) = Σ_{d<D} c (y_{d+1} - y_d²)² + (1 - y_d)²
 
-The floor of the valley is curved and c times flatter along than across: steps that are safe across are tiny
-along.
+The floor of the valley is curved and far flatter along than across: a step safe across is tiny along.
 
 Reference: Rosenbrock (1960), "An automatic method for finding the greatest or least value of a function", for
-D = 2 and c = 100; the sum over neighbors is the form of Goldberg (1989).
+D = 2 and c = 100; Kok, Sandrock (2009), "Locating and characterizing the stationary points of the extended
+Rosenbrock function", for any D.
 """
 
 from __future__ import annotations

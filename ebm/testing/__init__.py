@@ -1,4 +1,4 @@
-"""Contracts as functions: hold your own energies, minimizers and samplers to what this package asks of its own.
+"""Contracts as functions: hold your own energies, minimizers and samplers to what is asked of this package's.
 
     from ebm.testing import check_energy
     def test_my_energy():

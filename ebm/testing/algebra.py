@@ -76,7 +76,7 @@ def _check_replaced(energy: Energy, name: str, example: Example, value: Tensor, 
     composed = energy.compose(**{name: (_double, new)})
     if new not in composed.variables or name in composed.variables:
         raise Wrong(
-            f"E.compose({name}=(f, {new!r})) is an energy of {new!r}, not {name!r}; came {composed.variables}."
+            f"E.compose({name}=(f, {new!r})) is an energy of {new!r}, not {name!r}; came {composed.variables}"
         )
     came = evaluate(composed, {**rest, new: example[name] / 2})  # halving and doubling lose no bit
     require_equal(Wrong, came, value, f"E.compose({name}=(f, ...)) is E at f(...)", close)

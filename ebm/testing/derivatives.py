@@ -73,7 +73,8 @@ def _check_finite_differences(energy: Energy, name: str, v: Tensor, others: dict
         )
     except (RuntimeError, AssertionError) as problem:
         raise Wrong(
-            f"the gradient of {energy.label} with respect to {name!r} by autograd equals finite differences: {problem}"
+            f"the gradient of {energy.label} with respect to {name!r} by autograd equals finite differences: "
+            f"{problem}"
         ) from problem
 
 
@@ -132,7 +133,7 @@ def _check_quadratic(energy: Energy, name: str, v: Tensor, others: dict[str, Any
         )
     if not torch.allclose(matrix, matrix.mT, rtol=CLOSED, atol=CLOSED):
         raise Wrong(
-            f"{claim} gives a symmetric A; came one with |A - Aᵀ| up to {(matrix - matrix.mT).abs().max():.1e}."
+            f"{claim} gives a symmetric A; came one with |A - Aᵀ| of {(matrix - matrix.mT).abs().max():.1e}."
         )
     noise = torch.randn(v.shape, dtype=v.dtype, device=v.device, generator=seeded(v, 2))
     for u in (v, v + noise, torch.zeros_like(v)):

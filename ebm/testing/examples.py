@@ -20,7 +20,7 @@ Example = Mapping[str, Any]
 
 
 def leading(example: Example) -> Tensor:
-    """The first tensor of an example that has a floating dtype; what comes out of the energy should be like it.
+    """The first tensor of an example that has a floating dtype; the energy should come out like it.
 
     Raises:
         ValueError: if there is none.
@@ -95,7 +95,7 @@ def is_random(energy: Energy, example: Example) -> bool:
 
 
 def holds_rows(energy: Energy) -> bool:
-    """Whether some variable was given early (`E.given(x=x)`), so that its rows are those of x, as many and in order."""
+    """Whether some variable was given early (`E.given(x=x)`), so that its rows are fixed: those of x."""
     return any(isinstance(part, View) and part.values for part in energy.modules())
 
 

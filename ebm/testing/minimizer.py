@@ -70,7 +70,7 @@ def check_dtype(method: Method, problem: Posed) -> None:
 
 
 def check_solution_derivative(method: Method) -> None:
-    """Check the derivative of a solution with respect to what is given, on a bowl: ∂y*/∂center = 1, ∂y*/∂depth = 0.
+    """Check a solution's derivative with respect to what is given, on a bowl: ∂y*/∂center = 1, ∂y*/∂depth = 0.
 
     Held to it are `differentiate="implicit"` and, for a method whose steps have a derivative, `"unroll"`.
 

@@ -3,8 +3,8 @@
     minimize(E, u_0)_i depends on (u_0)_i and given_i alone        neighbors changed, done early, NaN, or not
     there
 
-At fixed B a changed neighbor changes no bit, whatever it does to who is dropped when; methods that draw do so for
-all B rows. Across batch sizes deterministic methods agree to rounding.
+At fixed B a changed neighbor changes no bit, whatever it does to who is dropped when; methods that draw do so
+for all B rows. Across batch sizes deterministic methods agree to rounding.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def check_neighbors(method: Method, problem: Posed, *, tolerance: float = 0.0, a
     Args:
         method: the minimizer.
         problem: B >= 3 rows that differ.
-        tolerance: of a neighbor's influence at fixed B; 0 asks for the same bits, which holds where an energy's
-            arithmetic for a row does not depend on B (a matrix product's does, in its last bits).
+        tolerance: of a neighbor's influence at fixed B; 0 asks for the same bits, which holds where an
+            energy's arithmetic for a row does not depend on B (a matrix product's does, in its last bits).
         alone: the tolerance across batch sizes.
 
     Raises:

@@ -155,5 +155,5 @@ def springs(batch: int = 5, dtype: torch.dtype = torch.float64, seed: int = 0, *
 
 
 def target(energy: Target, start: Tensor, **settings: Any) -> Posed:
-    """A target of `ebm.targets`, begun at `start` (B, D): each row has to come to one of its global minima."""
+    """A target of `ebm.targets`, begun at `start` (B, D): each row has to reach one of its global minima."""
     return Posed(energy, start, {}, energy.distance_to_minima, **settings)

@@ -40,7 +40,7 @@ def check_protocol(method: Method, problem: Posed) -> None:
         ...         return self.last
         >>> check_protocol(Forgetful(0.1), bowl(2))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ebm.testing.verdict.MinimizerContractError: Forgetful.step leaves the method as it was; it changed last. Keep ...
+        ebm.testing.verdict.MinimizerContractError: Forgetful.step leaves the method as it was; it changed last. ...
     """
     who = type(method).__name__
     before = dict(vars(method))
@@ -62,8 +62,8 @@ def check_protocol(method: Method, problem: Posed) -> None:
     changed = [n for n in {*before, *after} if before.get(n, _ABSENT) is not after.get(n, _ABSENT)]
     if changed:
         raise Wrong(
-            f"{who}.step leaves the method as it was; it changed {', '.join(changed)}. Keep what changes in the state, which "
-            f"follows its rows."
+            f"{who}.step leaves the method as it was; it changed {', '.join(changed)}. Keep what changes in the "
+            f"state, which follows its rows."
         )
 
 

@@ -73,8 +73,8 @@ def _check_form(energy: Energy, example: Example, value: Tensor, batch: int) -> 
         raise Wrong(f"an energy is one number a row: expected shape ({batch},), came {tuple(value.shape)}.")
     if value.dtype != like.dtype or value.device != like.device:
         raise Wrong(
-            f"an energy has the dtype and device of its variables: expected {like.dtype} on {like.device}, came "
-            f"{value.dtype} on {value.device}."
+            f"an energy has the dtype and device of its variables: expected {like.dtype} on {like.device}, "
+            f"came {value.dtype} on {value.device}."
         )
     if energy.indicator:
         require_rows(Wrong, (value == 0) | (value == torch.inf), "an indicator is 0 or +inf", value)
@@ -124,8 +124,8 @@ def _check_memory(energy: Energy, example: Example, value: Tensor) -> None:
         came = evaluate(energy, strided)
     except RuntimeError as problem:
         raise Wrong(
-            f"how a tensor lies in memory does not matter: expected the same energies of non-contiguous tensors, came "
-            f"{problem!r}. Use flatten or reshape, not view."
+            f"how a tensor lies in memory does not matter: expected the same energies of non-contiguous tensors, "
+            f"came {problem!r}. Use flatten or reshape, not view."
         ) from problem
     require_equal(Wrong, came, value, "non-contiguous tensors have the same energies", rounding(value.dtype))
 
@@ -138,15 +138,11 @@ def _rows_apart(t: Tensor) -> Tensor:
 def _check_dtype(energy: Energy, example: Example) -> None:
     other = torch.float32 if leading(example).dtype == torch.float64 else torch.float64
     here = converted(example, dtype=other)
+    claim = f"an energy follows the dtype of its variables: expected {other} from {other} after .to({other}), came"
+    cure = "Register tensors as parameters or buffers, and make new ones with y.new_zeros(...)."
     try:
         came = copied(energy, dtype=other).bind(here, seeded(leading(here)))()
     except RuntimeError as problem:
-        raise Wrong(
-            f"an energy follows the dtype of its variables: expected {other} from {other} after .to({other}), came "
-            f"{problem!r}. Register tensors as parameters or buffers, and make new ones with y.new_zeros(...)."
-        ) from problem
+        raise Wrong(f"{claim} {problem!r}. {cure}") from problem
     if came.dtype != other:
-        raise Wrong(
-            f"an energy follows the dtype of its variables: expected {other} from {other} after .to({other}), came "
-            f"{came.dtype}. Register tensors as parameters or buffers, and make new ones with y.new_zeros(...)."
-        )
+        raise Wrong(f"{claim} {came.dtype}. {cure}")

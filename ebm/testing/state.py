@@ -40,7 +40,7 @@ def check_state(energy: Energy, example: Example) -> None:
         >>> class Bowl(Energy):
         ...     def __init__(self):
         ...         super().__init__()
-        ...         self.depth = torch.tensor(3.0)  # wrong: is never saved; self.register_buffer("depth", ...) is
+        ...         self.depth = torch.tensor(3.0)  # wrong: it is never saved; a buffer is
         ...     def forward(self, y):
         ...         return self.depth * y.square().sum(1)
         >>> check_state(Bowl(), {"y": torch.tensor([[1.0], [2.0]])})  # doctest: +ELLIPSIS
@@ -61,7 +61,7 @@ def check_state(energy: Energy, example: Example) -> None:
             missing, unexpected = load_model(other, str(file))
         if missing or unexpected:
             raise Wrong(
-                f"{energy.label} loads what it saved; missing {sorted(missing)}, unexpected {sorted(unexpected)}."
+                f"{energy.label} loads what it saved; missing {list(missing)}, unexpected {list(unexpected)}."
             )
     came = evaluate(other, example)
     require_equal(Wrong, came, expected, f"{energy.label} is what it was after saving and loading")
@@ -72,8 +72,8 @@ def _refuse_bare_tensors(energy: Energy) -> None:
         for name, value in vars(module).items():
             if isinstance(value, Tensor):
                 raise Wrong(
-                    f"{type(module).__name__} keeps the tensor {name!r} that is neither parameter nor buffer, so it is not "
-                    f"saved and does not follow .to(...); use self.register_buffer({name!r}, tensor)."
+                    f"{type(module).__name__} keeps the tensor {name!r} that is neither parameter nor buffer, so it "
+                    f"is not saved and does not follow .to(...); use self.register_buffer({name!r}, tensor)."
                 )
 
 

@@ -28,8 +28,8 @@ try:
     from hypothesis import strategies as st
 except ImportError as missing:
     raise ImportError(
-        "ebm.testing.strategies generates examples with hypothesis, which is not installed: pip install hypothesis. "
-        "The checks of ebm.testing (check_energy, check_minimizer, check_sampler) work without it."
+        "ebm.testing.strategies generates examples with hypothesis, which is not installed: pip install "
+        "hypothesis. The checks of ebm.testing (check_energy, check_minimizer, check_sampler) work without it."
     ) from missing
 
 
@@ -169,7 +169,7 @@ def networks(
 
 @st.composite
 def energies(draw: Callable[..., Any], batch: int | None = None, depth: int = 2) -> Case:
-    """Energies of every make: leaves, and their sums, scalings, early values and compositions, up to `depth` deep."""
+    """Energies of every make: leaves, and their sums, scalings and compositions, up to `depth` deep."""
     batch = draw(batches()) if batch is None else batch
     dim = draw(st.integers(1, 3))
     return draw(_made(batch, dim, depth))

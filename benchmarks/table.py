@@ -1,0 +1,71 @@
+"""README's table of measurements, written from the recorded results.
+
+    python -m benchmarks.table            writes it between README's markers
+    python -m benchmarks.table --check    fails if README holds another one
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.runner import RESULTS, ROOT
+
+BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
+
+
+def rows(document: dict[str, Any]) -> list[str]:
+    """The table's rows for one result file."""
+    out = []
+    for case in document["cases"]:
+        if "ratio" not in case:
+            continue
+        ours, theirs, ratio = (case[key]["median"] for key in ("ours", "theirs", "ratio"))
+        relation = f"{ratio:.2f}x the cost" if case["ratio_is"].startswith("ours") else f"{ratio:.1f}x faster"
+        if case["unit"] == "MiB" and not case["ratio_is"].startswith("ours"):
+            relation = f"{ratio:.1f}x less"
+        out.append(f"| {case['name']} | {_amount(ours, case['unit'])} | {_amount(theirs, case['unit'])} | {relation} |")
+    return out
+
+
+def _amount(value: float, unit: str) -> str:
+    if unit == "MiB":
+        return f"{value:.0f} MiB"
+    return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.2f} s"
+
+
+def table(results: Path = RESULTS) -> str:
+    """All results as one table, with the machines they were taken on below it."""
+    lines = ["| work, and with what it is compared | `ebm` | the other | ratio |", "|---|---|---|---|"]
+    machines: dict[str, None] = {}
+    for path in sorted(results.glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        lines += rows(document)
+        where = document["machine"].get("gpu") or document["machine"]["cpu"]
+        machines[f"{where}, torch {document['versions']['torch']}"] = None
+    return "\n".join([*lines, "", f"Taken on: {'; '.join(machines)}.", ""])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check the table; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if README is out of date")
+    check = parser.parse_args(arguments).check
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    new = f"{before}{BEGIN}\n{table()}{END}{after}"
+    if check and new != text:
+        print("README's table is not that of benchmarks/results/: run `python -m benchmarks.table`", file=sys.stderr)
+        return 1
+    if not check:
+        readme.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

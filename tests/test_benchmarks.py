@@ -1,0 +1,209 @@
+"""The benchmark runner, on cheap cases whose outcome is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import __main__ as cli
+from benchmarks.case import Case
+from benchmarks.machine import commit, machine, versions
+from benchmarks.runner import Plan, run_module
+
+SOURCE = '''
+import os, sys, time
+from benchmarks.case import Case
+
+def log(side, text=""):
+    with open({log!r}, "a") as file:
+        print(side, text, file=file)
+
+def setup():
+    return {{"seconds": 0.02}}
+
+def ours(state):
+    log("ours", os.environ["OMP_NUM_THREADS"])
+    time.sleep(state["seconds"])
+    return 3.0
+
+def theirs(state, peer):
+    log("theirs", peer.__name__ if peer else "none")
+    time.sleep(3 * state["seconds"])
+    return 5.0
+
+def check(state, result):
+    return {{"answer": result}}
+
+def breaks(state, peer):
+    raise RuntimeError("the peer broke")
+
+def hangs(state, peer):
+    time.sleep(60)
+
+def small(state):
+    return bytearray(8 << 20)
+
+def large(state, peer):
+    return bytearray(64 << 20)
+
+CASES = {cases}
+'''
+
+
+class Bench:
+    """A benchmark written for one test, in a folder that its processes can import from."""
+
+    def __init__(self, folder: Path, cases: str):
+        self.module = f"bench_of_{folder.name}"  # of one test alone: a module is imported once a process
+        self.log = folder / "log"
+        self.results = folder / "results"
+        self.said: list[str] = []
+        (folder / f"{self.module}.py").write_text(SOURCE.format(log=str(self.log), cases=cases))
+
+    def run(self, plan: Plan) -> list[dict[str, Any]]:
+        cases = cli.load(self.module)
+        return run_module("fake", self.module, cases, plan, results=self.results, say=self.said.append)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.results / "fake.json").read_text())
+        return document
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(tmp_path)  # here
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # in the processes
+    return lambda cases: Bench(tmp_path, cases)
+
+
+FAST = Plan(rounds=2, repeats=2, warmup=1)
+
+
+def test_sides_are_interleaved_timed_and_recorded(bench) -> None:
+    fake = bench('[Case("sleep", ours, theirs, setup, check, peer="json", at_least=2.0)]')
+    (record,) = fake.run(Plan(rounds=2, repeats=2, warmup=1, threads=2))
+    ours, theirs = ["ours 2"] * 3, ["theirs json"] * 3  # warm-up and two; pinned threads; the peer
+    assert fake.log.read_text().splitlines() == ours + theirs + ours + theirs
+    assert record["status"] == "PASS" and record["ratio_is"] == "theirs / ours" and record["target"] == ">= 2"
+    assert 0.02 <= record["ours"]["median"] < record["theirs"]["median"]
+    assert record["ratio"]["min"] <= record["ratio"]["median"] <= record["ratio"]["max"]
+    assert record["ours"]["check"] == {"answer": 3.0} and record["theirs"]["check"] == {"answer": 5.0}
+    assert record["ours"]["peak_mib"] > 1
+    written = fake.written
+    assert written["cases"] == [record] and written["plan"]["threads"] == 2
+    assert {"benchmark", "date", "commit", "dirty", "machine", "versions"} <= set(written)
+    assert sum("round" in line for line in fake.said) == 2
+
+
+@pytest.mark.parametrize(
+    ("bound", "status", "kind"),
+    [
+        ("at_least=50.0", "FAIL", "theirs / ours"),
+        ("at_most=1.0", "PASS", "ours / theirs"),
+        ("at_most=0.01", "FAIL", "ours / theirs"),
+        ("", "done", "theirs / ours"),
+        ("objection=lambda a, b: f'{a} is not {b}'", "FAIL", "theirs / ours"),
+    ],
+)
+def test_the_verdict_follows_the_bound(bench, bound: str, status: str, kind: str) -> None:
+    fake = bench(f'[Case("sleep", ours, theirs, setup, check, {bound})]')
+    (record,) = fake.run(Plan(rounds=1, repeats=1, warmup=0))
+    assert record["status"] == status and record["ratio_is"] == kind
+    assert record["objection"] == ("{'answer': 3.0} is not {'answer': 5.0}" if "objection" in bound else "")
+    assert (record["ratio"]["median"] < 1) == (kind == "ours / theirs")  # ours is the faster
+
+
+def test_processor_time_does_not_count_sleep(bench) -> None:
+    busy = "lambda state: sum(range(1_000_000))"
+    fake = bench(f'[Case("busy", {busy}, theirs, setup, unit="cpu s", at_most=0.1)]')
+    (record,) = fake.run(Plan(rounds=1, repeats=1, warmup=0))
+    assert record["status"] == "FAIL" and record["theirs"]["median"] < 0.05 <= record["theirs"]["seconds"]["median"]
+    assert record["ours"]["cpu_seconds"]["median"] == record["ours"]["median"]
+
+
+def test_memory_is_that_of_the_calls(bench) -> None:
+    fake = bench('[Case("allocate", small, large, setup, unit="MiB", at_least=5.0)]')
+    (record,) = fake.run(FAST)
+    assert record["status"] == "PASS", record
+    assert abs(record["ours"]["median"] - 8) < 2 and abs(record["theirs"]["median"] - 64) < 2
+
+
+def test_a_missing_peer_is_skipped_aloud(bench) -> None:
+    absent = 'Case("a", ours, theirs, setup, peer="no_such_peer.inner")'
+    fake = bench(f'[{absent}, Case("b", ours, theirs, setup)]')
+    skipped, ran = fake.run(Plan(rounds=1, repeats=1, warmup=0))
+    assert skipped["status"] == "skipped" and "no_such_peer.inner is not installed" in skipped["reason"]
+    assert any("SKIPPED: no_such_peer.inner" in line for line in fake.said)
+    assert ran["status"] == "done"
+    assert fake.written["versions"]["no_such_peer"] is None
+    assert "skipped: no_such_peer.inner" in cli.table({"fake": [skipped, ran]})
+
+
+def test_a_side_that_breaks_or_hangs_is_an_error_with_its_last_words(bench) -> None:
+    fake = bench('[Case("broken", ours, breaks, setup), Case("stuck", ours, hangs, setup)]')
+    broken, stuck = fake.run(Plan(rounds=1, repeats=1, warmup=0, timeout=3.0))
+    assert broken["status"] == stuck["status"] == "error"
+    assert "theirs ended with status 1" in broken["reason"]
+    assert "RuntimeError: the peer broke" in broken["reason"]
+    assert stuck["reason"] == "theirs took longer than 3 s"
+
+
+def test_the_command_runs_what_is_named(bench, monkeypatch, capsys, tmp_path: Path) -> None:
+    fake = bench('[Case("quick", ours, theirs, setup, at_least=1.0), Case("bad", ours, breaks, setup)]')
+    monkeypatch.setattr(cli, "find", lambda: {"fake": fake.module})
+    assert cli.main(["--list"]) == 0
+    assert capsys.readouterr().out == "fake\n  quick  >= 1\n  bad  \n"
+    assert cli.main(["faek"]) == 2
+    assert "did you mean fake?" in capsys.readouterr().err
+    words = ["fake", "--rounds=1", "--repeats=1", "--warmup=0", f"--results={tmp_path / 'out'}"]
+    assert cli.main([*words, "--case=quick"]) == 0
+    said = capsys.readouterr().out
+    assert "PASS" in said and "required" in said and "not written" in said
+    assert not (tmp_path / "out").exists()  # a file never lacks cases
+    assert cli.main(words) == 1  # one broke
+    assert len(json.loads((tmp_path / "out" / "fake.json").read_text())["cases"]) == 2
+    with pytest.raises(SystemExit):
+        cli.main(["--rounds=0"])
+    assert "rounds must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_two_cases_of_one_name_are_refused(bench) -> None:
+    fake = bench('[Case("same", ours, theirs, setup), Case("same", ours, theirs, setup)]')
+    with pytest.raises(ValueError, match="two cases have one name"):
+        cli.load(fake.module)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"at_least": 1.0, "at_most": 2.0}, "x: give at_least or at_most, not both"),
+        ({"at_least": 0.0}, "x: a required ratio must be positive, got 0.0"),
+        ({"unit": "ms"}, "x: unit must be \"s\", \"cpu s\" or \"MiB\", got 'ms'"),
+    ],
+)
+def test_a_bad_case_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Case("x", float, max, dict, **options)
+
+
+@pytest.mark.parametrize("options", [{"repeats": 0}, {"warmup": -1}, {"threads": 0}, {"timeout": 0.0}])
+def test_a_bad_plan_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
+        Plan(**options)
+
+
+def test_every_committed_benchmark_loads() -> None:
+    for module in cli.find().values():
+        assert all(isinstance(case, Case) for case in cli.load(module)), module
+
+
+def test_machine_versions_and_commit(tmp_path: Path) -> None:
+    here = machine()
+    assert here["cpu"] and here["cores"] >= 1 and here["memory_gib"] > 0
+    assert versions(["numpy", "no-such-distribution"])["no-such-distribution"] is None
+    assert versions(["numpy"])["numpy"]
+    assert commit(tmp_path) == {"commit": None, "dirty": None}
