@@ -1,4 +1,4 @@
-"""What `minimize` costs beyond the loop that one would write by hand: its bookkeeping per step, and its memory.
+"""What `minimize` costs beyond the loop that one would write by hand: time for its bookkeeping, and memory.
 
 Energy: E(y) = ½ Σ a y², a from 0.01 to 1, gradient by autograd on both sides; steps of 0.5 from y = 1. The
 tolerance is 0, so that both sides take every step; both test the gradient's norm at each.

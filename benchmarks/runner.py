@@ -186,7 +186,7 @@ def _run_side(case: Case, module: str, side: str, plan: Plan) -> dict[str, Any]:
     command += [f"--{name}={getattr(plan, name)}" for name in ("threads", "repeats", "warmup")]
     path = os.pathsep.join(each for each in (str(ROOT), os.environ.get("PYTHONPATH", "")) if each)
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(plan.threads)) | {"PYTHONPATH": path}
-    if case.unit == "MiB":  # glibc then maps each larger block by itself, and memory that is freed is given back
+    if case.unit == "MiB":  # glibc then maps each larger block by itself and gives it back when freed
         environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
     try:
         done = subprocess.run(

@@ -31,7 +31,8 @@ class Energy(nn.Module):
     are options. Optional closed forms, each held to autograd by `ebm.testing.check_energy`:
 
     - `closed_form = ("y",)` with `value_and_grad(self, name, **variables) -> ((B,), like the variable)`;
-    - `quadratic(self, name, **others) -> (A, b, c)`, meaning ½ vᵀAv - bᵀv + c of the flattened variable v;
+    - `quadratic(self, name, **others) -> (A, b, c)`, meaning ½ vᵀAv - bᵀv + c of the flattened variable v, with A
+      (D, D) or (B, D, D), b (B, D) and c (B,); a 0-dim A is a multiple of the identity;
     - `prox(self, v, step) -> argmin_u step·E(u) + ½|u - v|²`, for energies of one variable (`step` is (B,));
       `separable = True` if it acts on each coordinate alone, `indicator = True` if E is 0 or +inf.
 
@@ -106,6 +107,9 @@ class Energy(nn.Module):
         refuse_missing(self, variables)
         if type(self).prepare is Energy.prepare and type(self)._summands is Energy._summands:
             refuse_unknown(self, [v for v in variables if v not in self.variables and v not in self.options])
+            rows = [variables[v].shape[:1] for v in self.variables if isinstance(variables[v], Tensor)]
+            if any(r != rows[0] for r in rows):
+                self.bind(variables)  # says which variable has other rows than the first
             energy = super().__call__(**variables)
         else:
             energy = self.bind(variables)()
@@ -208,7 +212,8 @@ class View(Energy):
         refuse_unknown(part, [n for n in self.values if n not in (*part.variables, *part.options)])
         refuse_unknown(part, [n for n in self.functions if n not in part.variables])
         for variable, function in self.functions.items():
-            if not (len(function) > 1 and callable(function[0]) and all(isinstance(n, str) for n in function[1:])):
+            tied = isinstance(function, tuple) and len(function) > 1 and callable(function[0])
+            if not tied or not all(isinstance(n, str) for n in function[1:]):
                 raise TypeError(f"compose expects {variable}=(function, 'variable', ...); got {function!r}.")
         composed = {name: f for name, (f, *_) in self.functions.items() if isinstance(f, nn.Module)}
         self.composed = nn.ModuleDict(composed)

@@ -24,7 +24,8 @@ from ebm.binder import Binder
 from ebm.bound import Bound
 from ebm.energy import Energy
 from ebm.nodes import Nodes
-from ebm.problem import Problem, expand
+from ebm.problem import Problem
+from ebm.rows import expand
 
 
 def marginal_over(

@@ -15,28 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ebm.binder import Free, Term
+from ebm.binder import Term
 from ebm.bound import Bound
-
-
-def expand(step: Tensor, like: Tensor) -> Tensor:
-    """A number per row, (B,), shaped to multiply `like`, (B, *shape)."""
-    return step.view(-1, *(1,) * (like.ndim - 1))
-
-
-def flat(a: Tensor) -> Tensor:
-    """Each row as a vector, (B, *shape) -> (B, D); (B,) -> (B, 1)."""
-    return a.flatten(1) if a.ndim > 1 else a.unsqueeze(1)
-
-
-def dot(a: Tensor, b: Tensor) -> Tensor:
-    """The inner product of each row, (B, *shape) x (B, *shape) -> (B,)."""
-    return torch.linalg.vecdot(flat(a), flat(b))
-
-
-def norm(a: Tensor) -> Tensor:
-    """The Euclidean norm of each row, (B, *shape) -> (B,)."""
-    return torch.linalg.vector_norm(flat(a), dim=1)
+from ebm.rows import dot, expand, flat, norm  # noqa: F401
+from ebm.split import closed_form_of, split_prox
+from ebm.signature import check_output
 
 
 class Problem:
@@ -67,34 +50,11 @@ class Problem:
         self.generator, self.choices, self.max_rows = generator, dict(choices or {}), max_rows
         self.create_graph, self.full_batch = create_graph, batch
         self.live: Tensor | None = None  # rows of the full batch that are left; None: all
-        self._split_terms()
-
-    def _split_terms(self) -> None:
-        """Sort the terms by what can be done with them; see the attributes' comments."""
-        free = set(self.shapes)
-        self.prox_terms: dict[str, Term] = {}  # variable -> the one term whose prox acts on it
-        smooth: list[Term] = []
-        for term in self.bound.summands:
-            variable = _prox_variable(term)
-            if variable is None:
-                smooth.append(term)
-            elif variable in self.prox_terms:
-                raise ValueError(
-                    f"{self.prox_terms[variable].label!r} and {term.label!r} both have a prox on {variable!r}, and the "
-                    f"order of two proxes changes the answer: write one joint term with a prox of its own."
-                )
-            elif float(term.weight) < 0:
-                raise ValueError(
-                    f"{term.label!r} has a prox and the negative weight {float(term.weight):g}; minus a prox term is not "
-                    f"a prox term. Use a positive weight."
-                )
-            else:
-                self.prox_terms[variable] = term
-        self.smooth_terms = tuple(smooth)  # everything a proximal method differentiates
-        single = len(free) == 1
+        self._repeated: dict[int, Problem] = {}  # by number of copies: candidates come again at every step
+        self.smooth_terms, self.prox_terms = split_prox(bound.summands)
         self._plan: dict[bool, tuple[list[Term], tuple[Term, ...]]] = {}  # smooth only? -> closed form, autograd
-        for only_smooth, terms in ((False, self.bound.summands), (True, self.smooth_terms)):
-            closed = [single and _closed_form_of(t) is not None for t in terms]
+        for only_smooth, terms in ((False, bound.summands), (True, self.smooth_terms)):
+            closed = [len(self.shapes) == 1 and closed_form_of(t) is not None for t in terms]
             self._plan[only_smooth] = (
                 [t for t, c in zip(terms, closed, strict=True) if c],
                 tuple(t for t, c in zip(terms, closed, strict=True) if not c),
@@ -120,9 +80,9 @@ class Problem:
 
     # The energy ---------------------------------------------------------------------------------------------
 
-    def value(self, u: Tensor) -> Tensor:
-        """E(u), (B,)."""
-        return self.bound.evaluate(self.unpack(u))
+    def value(self, u: Tensor, smooth: bool = False) -> Tensor:
+        """E(u), (B,); with `smooth=True` of the terms without a prox alone."""
+        return self.bound.evaluate(self.unpack(u), self.smooth_terms if smooth else None)
 
     def value_and_grad(self, u: Tensor, smooth: bool = False) -> tuple[Tensor, Tensor]:
         """E(u), (B,), and ∇E(u), like u; with `smooth=True` of the terms without a prox alone.
@@ -142,6 +102,8 @@ class Problem:
         with torch.enable_grad():
             v = u if self.create_graph and u.requires_grad else u.detach().requires_grad_()
             value = self.bound.evaluate(self.unpack(v), terms)
+            if not isinstance(value, Tensor):
+                check_output(value, len(u), "the energy")
             if not value.requires_grad:  # nothing here depends on u
                 return value, torch.zeros_like(u)
             (gradient,) = torch.autograd.grad(
@@ -154,7 +116,7 @@ class Problem:
         total: Tensor | None = None
         for term in terms:
             arguments = self.bound.arguments(term, free, {})
-            value, gradient = term.leaf.value_and_grad(_closed_form_of(term), **arguments)
+            value, gradient = term.leaf.value_and_grad(closed_form_of(term), **arguments)
             if not (isinstance(term.weight, float) and term.weight == 1.0):
                 value, gradient = term.weight * value, term.weight * gradient
             total, slope = (value, gradient) if total is None else (total + value, slope + gradient)
@@ -216,7 +178,7 @@ class Problem:
     def _with(self, bound: Bound, constraints: tuple[Bound, ...]) -> Problem:
         out = object.__new__(Problem)
         out.__dict__.update(self.__dict__)
-        out.bound, out.constraints = bound, constraints
+        out.bound, out.constraints, out._repeated = bound, constraints, {}
         return out
 
     def rows(self, index: Tensor) -> Problem:
@@ -243,14 +205,14 @@ class Problem:
         """Energies and violations, (B, K), of K candidates a row, u (B, K, *shape), at most `max_rows` rows at once."""
         batch, count = u.shape[:2]
         chunk = count if self.max_rows is None else max(1, min(count, self.max_rows // max(batch, 1)))
-        repeated: dict[int, Problem] = {}
         energies, violations = [], []
         for part in u.split(chunk, 1):
             k = part.shape[1]
-            problem = repeated.setdefault(k, self.repeat(k)) if k not in repeated else repeated[k]
-            flat = part.reshape(batch * k, *part.shape[2:])
-            energies.append(problem.value(flat).view(batch, k))
-            violation = problem.violation(flat)
+            if k not in self._repeated:
+                self._repeated[k] = self.repeat(k)
+            copies, points = self._repeated[k], part.reshape(batch * k, *part.shape[2:])
+            energies.append(copies.value(points).view(batch, k))
+            violation = copies.violation(points)
             violations.append(violation if violation is None else violation.view(batch, k))
         return torch.cat(energies, 1), None if violations[0] is None else torch.cat(violations, 1)
 
@@ -270,20 +232,3 @@ class Problem:
         noise = torch.empty(self.full_batch, *shape, dtype=like.dtype, device=like.device)
         noise.normal_(generator=self.generator)
         return noise if self.live is None else noise[self.live]
-
-
-def _prox_variable(term: Term) -> str | None:
-    """The free variable on which a term's prox acts; None if it has no prox or its variable is not itself free."""
-    if not hasattr(term.leaf, "prox"):
-        return None
-    (name,) = term.leaf.variables
-    expression = dict(term.arguments)[name]
-    return expression.name if isinstance(expression, Free) else None
-
-
-def _closed_form_of(term: Term) -> str | None:
-    """The leaf's name of the variable whose closed form replaces autograd; None where autograd is needed."""
-    direct = [name for name, e in term.arguments if isinstance(e, Free)]
-    if len(direct) == 1 and direct[0] in term.leaf.closed_form and len(term.free()) == 1:
-        return direct[0]
-    return None

@@ -121,7 +121,8 @@ def test_processor_time_does_not_count_sleep(bench) -> None:
     busy = "lambda state: sum(range(1_000_000))"
     fake = bench(f'[Case("busy", {busy}, theirs, setup, unit="cpu s", at_most=0.1)]')
     (record,) = fake.run(Plan(rounds=1, repeats=1, warmup=0))
-    assert record["status"] == "FAIL" and record["theirs"]["median"] < 0.05 <= record["theirs"]["seconds"]["median"]
+    theirs = record["theirs"]
+    assert record["status"] == "FAIL" and theirs["median"] < 0.05 <= theirs["seconds"]["median"]
     assert record["ours"]["cpu_seconds"]["median"] == record["ours"]["median"]
 
 
@@ -207,3 +208,16 @@ def test_machine_versions_and_commit(tmp_path: Path) -> None:
     assert versions(["numpy", "no-such-distribution"])["no-such-distribution"] is None
     assert versions(["numpy"])["numpy"]
     assert commit(tmp_path) == {"commit": None, "dirty": None}
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(cli.__file__).parent / "README.md").read_text(encoding="utf-8")
+    source = readme.split("```python\n")[1].split("```")[0]
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "bench_of_the_readme.py").write_text(source, encoding="utf-8")
+    cases = cli.load("bench_of_the_readme")
+    plan = Plan(rounds=1, repeats=1, warmup=0)
+    (record,) = run_module("readme", "bench_of_the_readme", cases, plan, results=None)
+    assert record["status"] in ("PASS", "FAIL") and record["objection"] == "", record  # FAIL if busy
+    assert record["ours"]["check"]["worst energy"] < 1e-9

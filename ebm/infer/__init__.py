@@ -7,14 +7,18 @@ from ebm.infer.dynamic_programming import DynamicProgramming
 from ebm.infer.enumerate import Enumerate
 from ebm.infer.gradient import Armijo, GradientDescent, Momentum, Nesterov
 from ebm.infer.minimize import minimize
+from ebm.infer.proximal import FISTA, ProximalGradient, SpaRSA
 
 __all__ = [
     "CEM",
+    "FISTA",
     "Armijo",
     "DynamicProgramming",
     "Enumerate",
     "GradientDescent",
     "Momentum",
     "Nesterov",
+    "ProximalGradient",
+    "SpaRSA",
     "minimize",
 ]

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ebm.infer.method import Method, State, count, fraction, positive, stop_where
 from ebm.infer.ranking import ranked
-from ebm.problem import Problem, flat
+from ebm.problem import Problem
+from ebm.rows import flat
 from ebm.solution import Stop
 
 Spread = float | Tensor

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ebm.problem import Problem, dot, expand, flat, norm
+from ebm.problem import Problem
+from ebm.rows import dot, expand, flat, norm
 
 DENSE_LIMIT = 128  # dimensions up to which J is formed and factorized; above, conjugate gradients
 

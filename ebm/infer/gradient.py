@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ebm.infer.method import Method, State, count, fraction, positive, stop_where, with_gradient
-from ebm.problem import Problem, dot, expand
+from ebm.problem import Problem
+from ebm.rows import dot, expand
 from ebm.solution import Stop
 
 

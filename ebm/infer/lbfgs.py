@@ -1,14 +1,13 @@
 """Quasi-Newton descent with limited memory: curvature learnt from the gradients met on the way.
 
-    d_k = -H_k ∇E(u_k),        u_{k+1} = u_k + t_k d_k,        t_k by the row's own strong Wolfe search
-    H_{k+1} y = s,        s = u_{k+1} - u_k,  y = ∇E(u_{k+1}) - ∇E(u_k)
+    d_k = -H_k ∇E(u_k),        u_{k+1} = u_k + t_k d_k
 
-H approximates the inverse Hessian. Each update is the smallest change of H that keeps it symmetric and satisfies
-the secant condition (BFGS); it keeps H positive definite as sᵀy > 0, which the Wolfe conditions ensure. L-BFGS
-applies the last m updates alone, to γI with γ = sᵀy / yᵀy, and never forms H.
+H_k comes from the BFGS updates of the last m steps (`ebm.infer.secant`), t_k from a strong-Wolfe search of the row's
+own (`ebm.infer.wolfe`). A step of the method is one evaluation of the energy and its gradient at one trial point a
+row: rows that accept theirs take a new direction, the others go on searching, and nobody waits.
 
-Reference: Nocedal & Wright (2006), "Numerical Optimization", eqs. 6.17 and 6.20, sect. 7.2; Liu & Nocedal (1989),
-"On the limited memory BFGS method for large scale optimization".
+Reference: Nocedal & Wright (2006), "Numerical Optimization", algorithms 6.1 and 7.5; Liu & Nocedal (1989), "On the
+limited memory BFGS method for large scale optimization".
 """
 
 from __future__ import annotations
@@ -17,78 +16,112 @@ import torch
 from torch import Tensor
 
 from ebm.infer.method import Method, State, count, stop_where
-from ebm.infer.secant import Matrix, Pairs
+from ebm.infer.secant import Matrix, Memory, Pairs
 from ebm.infer.wolfe import Wolfe
-from ebm.problem import Problem, dot
+from ebm.problem import Problem
+from ebm.rows import dot, expand
 from ebm.solution import Stop
 
 
 class LBFGS(Method):
-    differentiable = False
+    """Limited-memory BFGS with a curvature estimate, a line search and a verdict for every row.
+
+    u ← u + t d, d = -H ∇E(u), at one evaluation a step; `Solution.steps` counts evaluations after the first. The usual
+    choice for smooth energies. A row whose direction does not descend, or whose search fails, starts again along
+    -∇E; where no step along -∇E lowers the energy either, it has stalled.
+
+    Args:
+        history: m, pairs remembered, at least 1: (B, 2m, D) numbers. For D <= 2m the D x D matrix is kept instead,
+            which takes no more room and forgets nothing (BFGS).
+        wolfe: the line search; `Wolfe(curvature=0.9)` if None.
+
+    Example:
+        >>> from ebm import minimize
+        >>> from ebm.targets import Rosenbrock
+        >>> start = torch.tensor([[-1.2, 1.0], [0.0, 3.0]], dtype=torch.float64)
+        >>> solution = minimize(Rosenbrock(2).double(), start, LBFGS(), tol=1e-8)
+        >>> solution.value.round(decimals=6)
+        tensor([[1., 1.],
+                [1., 1.]], dtype=torch.float64)
+    """
+
+    differentiable = False  # which step a search accepts is not a function with a derivative
 
     def __init__(self, history: int = 10, wolfe: Wolfe | None = None):
         self.history = count("history", history)
         self.wolfe = Wolfe() if wolfe is None else wolfe
 
-    def _memory(self, u: Tensor):
-        return Matrix() if u[0].numel() <= 2 * self.history else Pairs(self.history)
+    def _memory(self, u: Tensor) -> Memory:
+        return Matrix() if u.numel() <= 2 * self.history * len(u) else Pairs(self.history)
 
     def init(self, problem: Problem, u: Tensor) -> State:
         memory = self._memory(u)
         value, gradient = problem.value_and_grad(u)
         gradient = memory.lay(gradient.flatten(1))
-        size = dot(gradient, gradient).sqrt()
-        direction, held = memory.begin(gradient, size)
-        search = self.wolfe.begin(value, dot(direction, gradient))
-        fresh = torch.ones_like(value, dtype=torch.bool)
-        stalled = torch.zeros_like(fresh, dtype=torch.uint8)
-        point = {"u": u, "value": value, "gradient": gradient, "gradient_norm": size}
-        return {**point, **held, **search, "direction": direction, "fresh": fresh, "stalled": stalled}
+        size = _size(gradient)
+        direction, scale = _steepest(gradient, size)
+        return {
+            **_point(u, value, gradient, size),
+            **memory.begin(gradient, scale),
+            **self.wolfe.begin(value, dot(direction, gradient)),
+            "direction": direction,
+            "fresh": torch.ones_like(value, dtype=torch.bool),  # nothing learnt yet: the direction is -∇E
+            "stalled": torch.zeros_like(value, dtype=torch.uint8),
+        }
 
     def step(self, problem: Problem, state: State) -> State:
-        u, value = state["u"], state["value"]
-        memory = self._memory(u)
-        direction, gradient = memory.lay(state["direction"]), memory.lay(state["gradient"])
-        trial = torch.addcmul(u.flatten(1), state["t"].unsqueeze(1), direction).view_as(u)
+        u, value, t, fresh, memory = state["u"], state["value"], state["t"], state["fresh"], self._memory(state["u"])
+        gradient, direction = memory.lay(state["gradient"]), memory.lay(state["direction"])
+        trial = torch.addcmul(u.flatten(1), t.unsqueeze(1), direction).view_as(u)
         new_value, new_gradient = problem.value_and_grad(trial)
         new_gradient = memory.lay(new_gradient.flatten(1))
         slope = dot(new_gradient, direction)
         low, accepted = self.wolfe.judge(state, value, new_value, slope)
-        every = bool(accepted.all())
-        if every:
-            s = direction * state["t"].unsqueeze(1)
-            y = new_gradient - gradient
-            u = trial
+        if every := bool(accepted.all()):
+            search, failed, taken = state, None, t
         else:
             search, failed = self.wolfe.advance(state, value, new_value, slope, low)
-            a = accepted.unsqueeze(1)
-            s = direction * state["t"].masked_fill(~accepted, 0.0).unsqueeze(1)
-            new_gradient = torch.where(a, new_gradient, gradient)
-            y = new_gradient - gradient
-            u = torch.where(accepted.view(-1, *(1,)*(u.ndim-1)), trial, u)
-            new_value = torch.where(accepted, new_value, value)
+            failed, taken, moved = failed > accepted, t * accepted, accepted.unsqueeze(1)
+            trial, new_value = torch.where(expand(accepted, u), trial, u), torch.where(accepted, new_value, value)
+            new_gradient = torch.where(moved, new_gradient, gradient)
+
+        s, y = taken.unsqueeze(1) * direction, new_gradient - gradient
         new_direction, held, learnt = memory.update(state, s, y, new_gradient, direction)
         if not every:
-            new_direction = torch.where(a, new_direction, direction)
-        slope = dot(new_direction, new_gradient)
-        size = dot(new_gradient, new_gradient).sqrt()
-        fresh, stalled = state["fresh"] > learnt, state["stalled"]
-        uphill = ~(slope < 0)
-        if not every:
-            failed = failed & ~accepted
-            uphill = uphill | failed
-        if bool(uphill.any()):
-            if not every:
-                stalled = stop_where(failed & state["fresh"], Stop.STALLED)
-                accepted = accepted | uphill
-            steepest, empty = memory.begin(new_gradient, size)
-            new_direction = torch.where(uphill.unsqueeze(1), steepest, new_direction)
-            held = {k: torch.where(uphill.view(-1, *(1,) * (v.ndim - 1)), empty[k], v) for k, v in held.items()}
-            slope = dot(new_direction, new_gradient)
-            fresh = fresh | uphill
-        search = self.wolfe.begin(new_value, slope) if every else self.wolfe.restart(search, accepted, new_value, slope)
-        point = {"u": u, "value": new_value, "gradient": new_gradient, "gradient_norm": size}
-        return {**point, **held, **search, "direction": new_direction, "fresh": fresh, "stalled": stalled}
+            new_direction = torch.where(moved, new_direction, direction)
+        slope, size = dot(new_direction, new_gradient), _size(new_gradient)
+        again = slope >= 0 if failed is None else failed | (slope >= 0)
+        still_fresh, stalled = fresh > learnt, state["stalled"]
+        if bool(again.any()):
+            steepest, scale = _steepest(new_gradient, size)
+            new_direction = torch.where(again.unsqueeze(1), steepest, new_direction)
+            slope, still_fresh = dot(new_direction, new_gradient), still_fresh | again
+            held = memory.forget(held, again, scale)
+            if failed is not None:
+                stalled = stop_where(failed & fresh, Stop.STALLED)
+            accepted = accepted | again
+        return {
+            **_point(trial, new_value, new_gradient, size),
+            **held,
+            **(self.wolfe.begin(new_value, slope) if every else self.wolfe.restart(search, accepted, new_value, slope)),
+            "direction": new_direction,
+            "fresh": still_fresh,
+            "stalled": stalled,
+        }
 
     def verdict(self, state: State, tol: float) -> Tensor:
         return state["stalled"].masked_fill(state["gradient_norm"] <= tol, int(Stop.GRADIENT))
+
+
+def _point(u: Tensor, value: Tensor, gradient: Tensor, size: Tensor) -> State:
+    return {"u": u, "value": value, "gradient": gradient, "gradient_norm": size}
+
+
+def _size(gradient: Tensor) -> Tensor:
+    return dot(gradient, gradient).sqrt_()  # faster than a norm where the rows are last in memory
+
+
+def _steepest(gradient: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """-scale · ∇E and the scale that makes it no longer than 1: nothing is known of the curvature yet."""
+    scale = size.clamp(min=1.0).reciprocal()
+    return -scale.unsqueeze(1) * gradient, scale

@@ -15,7 +15,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ebm.problem import Problem, norm
+from ebm.problem import Problem
+from ebm.rows import norm
 from ebm.solution import Stop
 
 State = dict[str, Tensor]

@@ -118,7 +118,7 @@ def solve(
 ) -> Solution:
     """The loop of `minimize` for a problem and its start u; `value` comes back in the problem's own layout."""
     record = Record(problem, method, max_steps, trace, unroll)
-    every = 1 if u.device.type == "cpu" else ELSEWHERE_EVERY
+    every = 1 if method.population or u.device.type == "cpu" else ELSEWHERE_EVERY  # a population's step is long
     state = method.init(problem, u)
     record.start(u, state)
     for step in range(max_steps + 1):

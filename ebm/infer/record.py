@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ebm.infer.method import Method, State
 from ebm.infer.ranking import lower, without_nan
-from ebm.problem import Problem, expand, flat
+from ebm.problem import Problem
+from ebm.rows import expand, flat
 from ebm.signature import check_output
 from ebm.solution import CONVERGED, Solution, Stop, Trace
 
@@ -33,6 +34,11 @@ class Record:
         """Begin with the state at the start."""
         batch = len(u)
         check_output(state["value"], batch, "the energy")
+        if u.is_floating_point() and state["value"].dtype != u.dtype:
+            raise TypeError(
+                f"the free variables are {u.dtype} and the energy came out as {state['value'].dtype}: a buffer or constant "
+                f"of another dtype. Convert one (y.to(dtype), energy.to(dtype))."
+            )
         self.u, self.energy = state["u"].clone(), state["value"].clone()
         self.first_u, self.first_energy = state["u"], state["value"]
         self.first_violation = state.get("violation")

@@ -1,37 +1,148 @@
+"""What a quasi-Newton method remembers of the curvature: a matrix a row, or its last m pairs.
+
+    H⁺ y = s,        s = u⁺ - u,   y = ∇E(u⁺) - ∇E(u)                                          (secant condition)
+    H⁺ = H + s aᵀ + a sᵀ,    a = ρ (½ (1 + ρ yᵀHy) s - Hy),    ρ = 1 / sᵀy                                 (BFGS)
+
+H approximates the inverse Hessian; H⁺ is the symmetric matrix closest to H that satisfies the condition, and stays
+positive definite as sᵀy > 0. `Matrix` holds H. `Pairs` holds m pairs, stacked as S and Y of shape (m, D), and is
+the result of applying their updates, oldest first, to γI with γ = sᵀy / yᵀy of the newest:
+
+    H = γI + [Sᵀ γYᵀ] [ R⁻ᵀ (C + γYYᵀ) R⁻¹   -R⁻ᵀ ] [S ; γY],        R_ij = s_iᵀy_j where i is not newer than j, else 0
+                      [ -R⁻¹                   0  ]
+
+with C the diagonal of R. A new pair adds a row and a column to R, and R⁻¹ then grows by one column; the oldest takes
+its row and column along, from R as from R⁻¹. Nothing else knows of age, so a new pair overwrites the oldest where it
+lies, and every row of the batch has a clock of its own.
+
+Reference: Nocedal & Wright (2006), "Numerical Optimization", eqs. 6.17, 6.20, 7.19 and 7.24; Byrd, Nocedal & Schnabel
+(1994), "Representations of quasi-Newton matrices and their use in limited memory methods".
+"""
+
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ebm.infer.method import State
-from ebm.problem import dot
+from ebm.rows import expand
+
+
+class Memory(Protocol):
+    """The part of a quasi-Newton method's state that knows H, for flat rows (B, D)."""
+
+    def lay(self, x: Tensor) -> Tensor:
+        """The same tensor in the memory layout that `update` works in."""
+
+    def begin(self, like: Tensor, scale: Tensor) -> State:
+        """H = scale · I, for rows like `like`, (B, D), and a scale per row, (B,)."""
+
+    def update(
+        self, state: State, s: Tensor, y: Tensor, gradient: Tensor, direction: Tensor
+    ) -> tuple[Tensor, State, Tensor]:
+        """-H⁺ ∇E(u⁺), what to remember, and which rows have learnt from their pair.
+
+        s = y = 0 where a row has not moved. `direction` is -H ∇E(u), `gradient` is ∇E(u⁺). A pair whose sᵀy is not
+        positive beyond rounding is skipped.
+        """
+
+    def forget(self, held: State, rows: Tensor, scale: Tensor) -> State:
+        """H = scale · I where `rows`, (B,) bool."""
 
 
 class Matrix:
+    """H itself, (B, D, D): BFGS. For small D, where it takes no more room than the pairs, and forgets nothing.
+
+    The rows are kept last in memory: it is long vectors of rows, not of few coordinates, that a CPU is fast on.
+    """
+
     def lay(self, x: Tensor) -> Tensor:
         return x.t().contiguous().t()
 
-    def begin(self, gradient: Tensor, size: Tensor) -> tuple[Tensor, State]:
-        scale = size.clamp(min=1.0).reciprocal()
-        eye = torch.eye(gradient.shape[1], dtype=gradient.dtype, device=gradient.device)
-        return gradient * -scale.unsqueeze(1), {"inverse": (eye.unsqueeze(2) * scale).permute(2, 0, 1)}
+    def begin(self, like: Tensor, scale: Tensor) -> State:
+        eye = torch.eye(like.shape[1], dtype=like.dtype, device=like.device)
+        return {"inverse": (eye.unsqueeze(2) * scale).permute(2, 0, 1)}
 
-    def update(self, state: State, s: Tensor, y: Tensor, g: Tensor, d: Tensor):
-        h = state["inverse"].permute(1, 2, 0).contiguous()
-        s, y, g, d = s.t(), y.t(), g.t(), d.t()
+    def update(
+        self, state: State, s: Tensor, y: Tensor, gradient: Tensor, direction: Tensor
+    ) -> tuple[Tensor, State, Tensor]:
+        h = state["inverse"].permute(1, 2, 0).contiguous()  # (D, D, B)
+        s, y, g = s.t(), y.t(), gradient.t()  # (D, B)
         hg = (h * g).sum(1)
-        hy = hg + d
-        sy, yhy = (s * y).sum(0), (y * hy).sum(0)
-        learnt = sy > torch.finfo(sy.dtype).eps * yhy.abs()
-        first = learnt & state["fresh"]
-        if bool(first.any()):
-            factor = torch.where(first, sy / yhy, 1.0)
-            h, hg, hy, yhy = factor * h, factor * hg, factor * hy, factor * yhy
-        rho = torch.where(learnt, sy.reciprocal(), 0.0)
-        a = (0.5 * rho * (yhy * rho + 1) * s).addcmul_(rho, hy, value=-1)
+        hy = hg + direction.t()
+        sy, yhy = _dot(s, y), _dot(y, hy)  # (B,)
+        learnt = sy > torch.finfo(sy.dtype).eps * yhy
+        if bool(state["fresh"].any()):  # the first pair of a row tells the scale of its H
+            scale = torch.where(learnt & state["fresh"], sy / yhy, 1.0)
+            h, hg, hy, yhy = scale * h, scale * hg, scale * hy, scale * yhy
+        rho = torch.where(learnt, sy, torch.inf).reciprocal_()
+        a = ((yhy * rho).add_(1.0).mul_(0.5) * s).sub_(hy).mul_(rho)
         h = torch.addcmul(h, s.unsqueeze(1), a).addcmul_(a.unsqueeze(1), s)
-        hg = hg.addcmul_(s, (a * g).sum(0)).addcmul_(a, (s * g).sum(0))
+        hg = hg.addcmul_(s, _dot(a, g)).addcmul_(a, _dot(s, g))
         return hg.neg_().t(), {"inverse": h.permute(2, 0, 1)}, learnt
 
+    def forget(self, held: State, rows: Tensor, scale: Tensor) -> State:
+        inverse = held["inverse"]
+        return {"inverse": torch.where(expand(rows, inverse), self.begin(inverse[:, 0], scale)["inverse"], inverse)}
+
+
 class Pairs:
-    def __init__(self, history): pass
+    """The last m pairs, (B, 2m, D) in all: L-BFGS. A step takes two passes over them.
+
+    The pair in the slot that is next to be overwritten is dropped from R⁻¹ before it is overwritten, in place: a
+    state stays valid until the step after the next, and no step copies the pairs.
+    """
+
+    def __init__(self, history: int):
+        self.history = history
+
+    def lay(self, x: Tensor) -> Tensor:
+        return x
+
+    def begin(self, like: Tensor, scale: Tensor) -> State:
+        batch, dimensions = like.shape
+        m = self.history
+        return {
+            "pairs": like.new_zeros(batch, 2 * m, dimensions),  # S above Y
+            "r_inverse": like.new_zeros(batch, m, m),
+            "gram": like.new_zeros(batch, m, m),  # YYᵀ
+            "diagonal": like.new_zeros(batch, m),  # C
+            "scale": scale,
+            "slot": torch.zeros(batch, dtype=torch.int64, device=like.device),
+        }
+
+    def update(
+        self, state: State, s: Tensor, y: Tensor, gradient: Tensor, direction: Tensor
+    ) -> tuple[Tensor, State, Tensor]:
+        m, pairs, slot, rows = self.history, state["pairs"], state["slot"], torch.arange(len(s), device=s.device)
+        pairs[rows, slot] = s
+        pairs[rows, slot + m] = y
+        s_dot, y_dot = torch.bmm(pairs, torch.stack((gradient, y), 2)).split(m, 1)  # (B, m, 2) each
+        sy, yy = s_dot[rows, slot, 1], y_dot[rows, slot, 1]
+        learnt = sy > torch.finfo(sy.dtype).eps * state["scale"] * yy
+        scale = torch.where(learnt, sy / yy, state["scale"])
+
+        here = torch.arange(m, device=s.device) == slot.unsqueeze(1)  # (B, m)
+        row, column = here.unsqueeze(2), here.unsqueeze(1)
+        r_inverse = state["r_inverse"].masked_fill(row | column, 0.0)
+        newest = (row.to(sy.dtype) - torch.bmm(r_inverse, s_dot[:, :, 1:])) / torch.where(learnt, sy, torch.inf).view(-1, 1, 1)
+        r_inverse = torch.where(column, newest, r_inverse)
+        gram = torch.where(column, y_dot[:, :, 1:], torch.where(row, y_dot[:, None, :, 1], state["gram"]))
+        diagonal = torch.where(here, sy.unsqueeze(1), state["diagonal"])
+
+        q = torch.bmm(r_inverse, s_dot[:, :, :1])  # (B, m, 1)
+        gamma = scale.view(-1, 1, 1)
+        weight = diagonal.unsqueeze(2) * q + gamma * (torch.bmm(gram, q) - y_dot[:, :, :1])
+        coefficients = torch.cat((torch.bmm(r_inverse.mT, weight), -gamma * q), 1)
+        hg = torch.bmm(coefficients.mT, pairs).squeeze(1).addcmul_(gradient, scale.unsqueeze(1))
+        held = {"pairs": pairs, "r_inverse": r_inverse, "gram": gram, "diagonal": diagonal, "scale": scale}
+        return hg.neg_(), {**held, "slot": (slot + learnt) % m}, learnt
+
+    def forget(self, held: State, rows: Tensor, scale: Tensor) -> State:
+        empty = held["r_inverse"].masked_fill(expand(rows, held["r_inverse"]), 0.0)
+        return {**held, "r_inverse": empty, "scale": torch.where(rows, scale, held["scale"])}
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return torch.linalg.vecdot(a, b, dim=0)

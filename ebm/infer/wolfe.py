@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from ebm.infer.method import State, count, fraction
-from ebm.problem import Problem, dot, expand
+from ebm.problem import Problem
+from ebm.rows import dot, expand
 
 BRACKETED, AHEAD = (0.1, 0.9), (-9.0, -1.0)  # bounds of the next trial, in units of far - near
 ULPS = 8
@@ -46,18 +47,10 @@ class Wolfe:
     def begin(self, value: Tensor, slope: Tensor) -> State:
         """A search at φ(0) = value, φ′(0) = slope < 0, each (B,), whose first trial is t = 1."""
         zero = torch.zeros_like(value)
-        return {
-            "t": torch.ones_like(value),
-            "slope": slope,
-            "near_t": zero,
-            "near_value": value,
-            "near_slope": slope,
-            "far_t": zero,
-            "far_value": value,
-            "far_slope": slope,
-            "ahead": torch.ones_like(value, dtype=torch.bool),
-            "tried": zero,
-        }
+        near = {"near_t": zero, "near_value": value, "near_slope": slope}
+        far = {"far_t": zero, "far_value": value, "far_slope": slope}
+        ahead = torch.ones_like(value, dtype=torch.bool)
+        return {"t": torch.ones_like(value), "slope": slope, **near, **far, "ahead": ahead, "tried": zero}
 
     def restart(self, search: State, rows: Tensor, value: Tensor, slope: Tensor) -> State:
         """`begin` where `rows`, (B,) bool, and the search as it was elsewhere."""
@@ -75,50 +68,38 @@ class Wolfe:
     def judge(self, search: State, start: Tensor, value: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """Which trials φ(t) = value, φ′(t) = slope are low enough for φ(0) = start, and which of them are accepted."""
         ceiling = torch.add(start, start.abs(), alpha=ULPS * torch.finfo(value.dtype).eps)
-        steepness = slope.abs()
-        low = value <= torch.addcmul(ceiling, search["t"], search["slope"], value=self.decrease)
-        low = low & (steepness < torch.inf)
-        flat = steepness <= -self.curvature * search["slope"]
-        return low, low & (flat | (search["tried"] >= self.tries))
+        low = value <= ceiling.addcmul_(search["t"], search["slope"], value=self.decrease)
+        flat = slope.abs() <= search["slope"] * -self.curvature
+        return low, (flat | (search["tried"] >= self.tries)).logical_and_(low)
 
     def advance(
         self, search: State, start: Tensor, value: Tensor, slope: Tensor, low: Tensor
     ) -> tuple[State, Tensor]:
         """The search after trials that were not accepted, and which rows have none left and found nothing below φ(0)."""
         t, near_t, near_value, near_slope = (search[k] for k in ("t", "near_t", "near_value", "near_slope"))
-        far_t, ahead = search["far_t"], search["ahead"]
-        better = low & (value <= near_value)
-        passed = (slope >= 0) == (ahead | (far_t > near_t))  # the minimum lies between near and here
+        far_t, far_value, far_slope, ahead = (search[k] for k in ("far_t", "far_value", "far_slope", "ahead"))
+        better = (value <= near_value).logical_and_(low).logical_and_(slope.abs() < torch.inf)
+        passed = (slope >= 0) == (far_t > near_t).logical_or_(ahead)  # the minimum lies between near and here
         back = ahead | passed
         far_t = torch.where(better, torch.where(back, near_t, far_t), t)
-        far_value = torch.where(better, torch.where(back, near_value, search["far_value"]), value)
-        far_slope = torch.where(better, torch.where(back, near_slope, search["far_slope"]), slope)
+        far_value = torch.where(better, torch.where(back, near_value, far_value), value)
+        far_slope = torch.where(better, torch.where(back, near_slope, far_slope), slope)
         near_t = torch.where(better, t, near_t)
         near_value = torch.where(better, value, near_value)
         near_slope = torch.where(better, slope, near_slope)
-        ahead = (ahead > passed) & better
+        ahead = (ahead > passed).logical_and_(better)
 
         span = far_t - near_t
         x = lowest_of_cubic(near_slope * span, far_slope * span, far_value - near_value)
         x = torch.where(ahead, x.clamp(*AHEAD), x.clamp(*BRACKETED))
-        t = torch.addcmul(near_t, x, span)
-        tried = search["tried"] + 1
+        t, tried = torch.addcmul(near_t, x, span), search["tried"] + 1
         failed = tried >= self.tries
         if bool(failed.any()):  # the last trial is the lowest point there was, taken as it is
             t = torch.where(failed, near_t, t)
-            failed = failed & ~((near_t > 0) & (near_value < start))
-        return {
-            "t": t,
-            "slope": search["slope"],
-            "near_t": near_t,
-            "near_value": near_value,
-            "near_slope": near_slope,
-            "far_t": far_t,
-            "far_value": far_value,
-            "far_slope": far_slope,
-            "ahead": ahead,
-            "tried": tried,
-        }, failed
+            failed = failed & (near_value >= start)
+        near = {"near_t": near_t, "near_value": near_value, "near_slope": near_slope}
+        far = {"far_t": far_t, "far_value": far_value, "far_slope": far_slope}
+        return {"t": t, "slope": search["slope"], **near, **far, "ahead": ahead, "tried": tried}, failed
 
     def search(
         self, problem: Problem, u: Tensor, value: Tensor, gradient: Tensor, direction: Tensor

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ebm.energy import Energy
-from ebm.problem import Problem, flat
+from ebm.problem import Problem
+from ebm.rows import flat
 from ebm.testing.examples import Example, converted, copied, float_variables, seeded
 from ebm.testing.verdict import EnergyContractError as Wrong
 from ebm.testing.verdict import require_equal
@@ -125,6 +126,8 @@ def _check_quadratic(energy: Energy, name: str, v: Tensor, others: dict[str, Any
         return
     matrix, linear, constant = parts
     batch, dimensions = flat(v).shape
+    if matrix.ndim == 0:  # a multiple of the identity
+        matrix = matrix * torch.eye(dimensions, dtype=v.dtype, device=v.device)
     claim = f"{energy.label}.quadratic({name!r})"
     if matrix.shape not in ((dimensions, dimensions), (batch, dimensions, dimensions)):
         raise Wrong(

@@ -8,6 +8,7 @@ A `Posed` is what `minimize` is given, with the distance to the answer where it 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,8 +20,9 @@ from ebm.choices import Choices
 from ebm.energy import Energy
 from ebm.infer.method import Method
 from ebm.infer.minimize import minimize
-from ebm.problem import flat, norm
+from ebm.rows import flat, norm
 from ebm.solution import Solution
+from ebm.staged import Staged
 from ebm.targets.target import Target
 from ebm.testing.examples import choose, converted, seeded
 
@@ -152,6 +154,53 @@ def springs(batch: int = 5, dtype: torch.dtype = torch.float64, seed: int = 0, *
         return norm(y - center.to(y)) + norm(z - Springs.answer(center.to(y), z))
 
     return Posed(Springs(), over, {"center": center}, distance, **settings)
+
+
+class Tagging(Staged):
+    """E(emission, tags) = Σ_t emission_t[tag_t] + Σ_t |tag_t - tag_{t-1}| / 2: the cheapest tags of a sequence."""
+
+    def __init__(self, choices: int):
+        super().__init__("tags", num_keys=choices)
+
+    def start(self, emission: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros(len(emission), dtype=torch.int64, device=emission.device), emission
+
+    def stage(self, state: tuple[Tensor, Tensor], choice: Tensor, t: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        before, emission = state
+        cost = emission[:, t].gather(1, choice.unsqueeze(1)).squeeze(1)
+        return (cost + 0.5 * (choice - before).abs() if t else cost), (choice, emission)
+
+    def final(self, state: tuple[Tensor, Tensor]) -> Tensor:
+        return torch.zeros_like(state[1][:, 0, 0])
+
+    def key(self, state: tuple[Tensor, Tensor]) -> Tensor:
+        return state[0]
+
+
+def tagging(choices: int = 3, length: int = 4, batch: int = 4, seed: int = 0) -> Posed:
+    """Choices along a sequence, begun at tag 0 throughout; held to all sequences, tried one by one."""
+    generator = torch.Generator().manual_seed(seed)
+    emission = torch.randn(batch, length, choices, dtype=torch.float64, generator=generator)
+    energy = Tagging(choices)
+    sequences = torch.tensor(list(itertools.product(range(choices), repeat=length)))
+
+    def distance(tags: Tensor) -> Tensor:
+        here = [energy(emission=emission, tags=s.expand(batch, -1)) for s in sequences]
+        best = sequences[torch.stack(here).argmin(0)]
+        return (tags.cpu() != best).sum(1).to(torch.float64)
+
+    start = Choices(torch.zeros(batch, length, dtype=torch.int64), choices)
+    return Posed(energy, start, {"emission": emission}, distance, name=f"tagging, {choices}^{length} sequences")
+
+
+def nearest(values: Tensor, batch: int = 5, seed: int = 0) -> Posed:
+    """The value (K, D) nearest to the center of each row of a bowl, begun at the first value."""
+    problem = bowl(*values.shape[1:], batch=batch, dtype=values.dtype, seed=seed)
+    center, depth = problem.given["center"], problem.given["depth"]
+    cost = (depth.unsqueeze(1) * (values - center.unsqueeze(1)) ** 2).sum(2)  # (B, K)
+    best = values[cost.argmin(1)]
+    start = values[:1].expand(batch, *values.shape[1:]).clone()
+    return replace(problem, over=start, distance=lambda y: norm(y - best.to(y)), name="the nearest of some values")
 
 
 def target(energy: Target, start: Tensor, **settings: Any) -> Posed:

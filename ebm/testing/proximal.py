@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ebm.energy import Energy
-from ebm.problem import flat
+from ebm.rows import flat
 from ebm.testing.examples import Example, converted, copied, seeded
 from ebm.testing.verdict import EnergyContractError as Wrong
 from ebm.testing.verdict import require_equal, require_rows

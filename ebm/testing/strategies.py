@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ebm.energy import Energy
-from ebm.problem import flat
+from ebm.rows import flat
 from ebm.targets.mixture import Mixture
 from ebm.testing.posed import Posed, bowl, springs
 

@@ -1,0 +1,56 @@
+"""Which terms of an energy can be treated better than by autograd: those with a prox, and those with a closed form.
+
+    E(u) = smooth(u) + Σ_i w_i h_i(u),        prox_{t w_i h_i} known for each h_i, at most one h_i on a variable
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ebm.binder import Free, Term
+
+
+def split_prox(terms: Iterable[Term]) -> tuple[tuple[Term, ...], dict[str, Term]]:
+    """The terms without a prox, and for each variable the one term whose prox acts on it.
+
+    A term whose variable is given is a constant, and one whose variable is a function of others is differentiated.
+
+    Raises:
+        ValueError: if two terms have a prox on the same variable, or one has a negative weight.
+    """
+    smooth: list[Term] = []
+    proxes: dict[str, Term] = {}
+    for term in terms:
+        variable = _prox_variable(term)
+        if variable is None:
+            smooth.append(term)
+        elif variable in proxes:
+            raise ValueError(
+                f"{proxes[variable].label!r} and {term.label!r} both have a prox on {variable!r}, and the order of two "
+                f"proxes changes the answer: write one joint term with a prox of its own."
+            )
+        elif float(term.weight) < 0:
+            raise ValueError(
+                f"{term.label!r} has a prox and the negative weight {float(term.weight):g}; minus a prox term is not a "
+                f"prox term. Use a positive weight."
+            )
+        else:
+            proxes[variable] = term
+    return tuple(smooth), proxes
+
+
+def _prox_variable(term: Term) -> str | None:
+    """The free variable on which a term's prox acts; None if it has no prox or its variable is not itself free."""
+    if not hasattr(term.leaf, "prox"):
+        return None
+    (name,) = term.leaf.variables
+    expression = dict(term.arguments)[name]
+    return expression.name if isinstance(expression, Free) else None
+
+
+def closed_form_of(term: Term) -> str | None:
+    """The leaf's name of the variable whose closed form replaces autograd; None where autograd is needed."""
+    direct = [name for name, e in term.arguments if isinstance(e, Free)]
+    if len(direct) == 1 and direct[0] in term.leaf.closed_form and len(term.free()) == 1:
+        return direct[0]
+    return None
