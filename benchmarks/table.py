@@ -1,7 +1,7 @@
 """README's table of measurements, written from the recorded results.
 
-    python -m benchmarks.table            writes it between README's markers
-    python -m benchmarks.table --check    fails if README holds another one
+python -m benchmarks.table            writes it between README's markers
+python -m benchmarks.table --check    fails if README holds another one
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def rows(document: dict[str, Any]) -> list[str]:
         relation = f"{ratio:.2f}x the cost" if case["ratio_is"].startswith("ours") else f"{ratio:.1f}x faster"
         if case["unit"] == "MiB" and not case["ratio_is"].startswith("ours"):
             relation = f"{ratio:.1f}x less"
-        out.append(f"| {case['name']} | {_amount(ours, case['unit'])} | {_amount(theirs, case['unit'])} | {relation} |")
+        out.append(
+            f"| {case['name']} | {_amount(ours, case['unit'])} | {_amount(theirs, case['unit'])} | {relation} |"
+        )
     return out
 
 
@@ -51,7 +53,9 @@ def table(results: Path = RESULTS) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write or check the table; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; fail if README is out of date")
     check = parser.parse_args(arguments).check
     readme = ROOT / "README.md"
@@ -60,7 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
     after = rest.split(END)[1]
     new = f"{before}{BEGIN}\n{table()}{END}{after}"
     if check and new != text:
-        print("README's table is not that of benchmarks/results/: run `python -m benchmarks.table`", file=sys.stderr)
+        print(
+            "README's table is not that of benchmarks/results/: run `python -m benchmarks.table`",
+            file=sys.stderr,
+        )
         return 1
     if not check:
         readme.write_text(new, encoding="utf-8")

@@ -114,7 +114,9 @@ def batch_of(value: Any, name: str) -> int | None:
     map_rows(value, collect)
     sizes.discard(None)
     if len(sizes) > 1:
-        raise ValueError(f"{name!r} mixes batches of {sorted(map(str, sizes))} rows; every part needs the same B.")
+        raise ValueError(
+            f"{name!r} mixes batches of {sorted(map(str, sizes))} rows; every part needs the same B."
+        )
     return sizes.pop() if sizes else None
 
 
@@ -165,7 +167,9 @@ class Binder:
             self._keys[id(value)] = key
         return Held(self._keys[id(value)])
 
-    def apply(self, module: Callable[..., Any], arguments: tuple[Expression, ...], name: str = "") -> Expression:
+    def apply(
+        self, module: Callable[..., Any], arguments: tuple[Expression, ...], name: str = ""
+    ) -> Expression:
         """`module(*arguments)`: computed now if nothing in it is free, else once in every call."""
         signature = (id(module), *(a if isinstance(a, Free | Held) else id(a) for a in arguments))
         if signature not in self._applied:

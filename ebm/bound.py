@@ -25,7 +25,9 @@ class Bound(Rows):
     `terms` the summands, `held` all row data, `batch` the number of rows (None if nothing was given).
     """
 
-    def __init__(self, terms: tuple[Term, ...], held: dict[int, Any], variables: tuple[str, ...], rows: Binder):
+    def __init__(
+        self, terms: tuple[Term, ...], held: dict[int, Any], variables: tuple[str, ...], rows: Binder
+    ):
         self.summands, self.held, self.variables = terms, held, variables
         self.batch, self.dtype, self.device = rows.batch, rows.dtype, rows.device
 
@@ -41,7 +43,11 @@ class Bound(Rows):
     def evaluate(self, free: Mapping[str, Any], terms: tuple[Term, ...] | None = None) -> Tensor:
         """`__call__` without the check of names, optionally of some of the terms."""
         total: Tensor | None = None
-        for _, energy in self._evaluated(free, self.summands if terms is None else terms):
+        cache: dict[int, Any] = {}
+        for term in self.summands if terms is None else terms:  # as `_evaluated`, without a generator's cost
+            energy = term.leaf.forward(**self.arguments(term, free, cache))
+            if not (isinstance(term.weight, float) and term.weight == 1.0):
+                energy = term.weight * energy
             total = energy if total is None else total + energy
         return self._zero(free) if total is None else total
 
@@ -56,13 +62,20 @@ class Bound(Rows):
         cache: dict[int, Any] = {}
         for term in terms:
             energy = term.leaf.forward(**self.arguments(term, free, cache))
-            yield term, energy if isinstance(term.weight, float) and term.weight == 1.0 else term.weight * energy
+            yield (
+                term,
+                energy if isinstance(term.weight, float) and term.weight == 1.0 else term.weight * energy,
+            )
 
     def arguments(self, term: Term, free: Mapping[str, Any], cache: dict[int, Any]) -> dict[str, Any]:
         """The values of a term's arguments; `cache` shares applied modules between terms of one call."""
         held = self.held
         return {
-            name: free[e.name] if type(e) is Free else held[e.key] if type(e) is Held else self._run(e, free, cache)
+            name: free[e.name]
+            if type(e) is Free
+            else held[e.key]
+            if type(e) is Held
+            else self._run(e, free, cache)
             for name, e in term.arguments
         }
 
@@ -79,7 +92,9 @@ class Bound(Rows):
         """A sum whose every term has weight zero."""
         like = next((v for v in (*free.values(), *self.held.values()) if isinstance(v, Tensor)), None)
         if like is None:
-            raise ValueError("an energy whose terms all have weight zero needs one tensor variable to know B.")
+            raise ValueError(
+                "an energy whose terms all have weight zero needs one tensor variable to know B."
+            )
         return like.new_zeros(like.shape[0], dtype=self.dtype or like.dtype)
 
     def _with(self, held: dict[int, Any], batch: int | None) -> Bound:

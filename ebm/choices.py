@@ -1,6 +1,6 @@
 """A discrete free variable: each entry is one of n choices.
 
-    a ∈ {0, ..., n - 1}^shape        (an actions sequence, a cluster index, a spin)
+a ∈ {0, ..., n - 1}^shape        (an actions sequence, a cluster index, a spin)
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A plain function of named tensors as an energy.
 
-    E(x, y, ...) = function(x=x, y=y, ...),        (B, *shape) each -> (B,)
+E(x, y, ...) = function(x=x, y=y, ...),        (B, *shape) each -> (B,)
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ class FunctionEnergy(Energy):
         self.function = function
         self.variables, self.options = read_signature(function)
         if not self.variables:
-            raise TypeError(f"{function!r} has no parameter without a default, so it is an energy of nothing.")
+            raise TypeError(
+                f"{function!r} has no parameter without a default, so it is an energy of nothing."
+            )
         functools.update_wrapper(self, function, assigned=("__doc__", "__name__"), updated=())
 
     def forward(self, **variables: Any) -> Tensor:

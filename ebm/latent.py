@@ -89,7 +89,9 @@ class MinOver(Energy):
             )
         unknown = [n for n in names if n not in energy.variables]
         if unknown:
-            raise TypeError(f"{energy.label} is an energy of {', '.join(energy.variables)}; it has no {unknown[0]!r}.")
+            raise TypeError(
+                f"{energy.label} is an energy of {', '.join(energy.variables)}; it has no {unknown[0]!r}."
+            )
         if differentiate not in ("no", "unroll", "implicit"):
             raise ValueError(f"differentiate is 'no', 'unroll' or 'implicit'; got {differentiate!r}.")
         self.energy, self.latent, self.method = energy, names, method
@@ -104,9 +106,17 @@ class MinOver(Energy):
 
     def prepare(self, binder: Binder, given: Mapping[str, Any]) -> dict[str, Any]:
         """Bind the inner energy, and draw all noise of the inner solve, once."""
-        like = {} if binder.batch is None else {"rows": torch.empty(binder.batch, 0, dtype=binder.dtype, device=binder.device)}
+        like = (
+            {}
+            if binder.batch is None
+            else {"rows": torch.empty(binder.batch, 0, dtype=binder.dtype, device=binder.device)}
+        )
         drawn = {name: start.draw(binder) for name, start in self.starts.items()}
-        seed = torch.randint(2**31, (), generator=binder.generator, device=_home(binder)) if self.method.population else None
+        seed = (
+            torch.randint(2**31, (), generator=binder.generator, device=_home(binder))
+            if self.method.population
+            else None
+        )
         return {
             "_bound": self.energy.bind(given, binder.generator, like),
             "_drawn": drawn,
@@ -116,7 +126,14 @@ class MinOver(Energy):
         }
 
     def forward(
-        self, *, _bound: Bound, _drawn: Any, _seed: int | None, _rows: Tensor | None, _batch: int | None, **variables: Any
+        self,
+        *,
+        _bound: Bound,
+        _drawn: Any,
+        _seed: int | None,
+        _rows: Tensor | None,
+        _batch: int | None,
+        **variables: Any,
     ) -> Tensor:
         free = {name: variables[name] for name in self.variables if name in _bound.variables}
         bound = _bound.bind(free)
@@ -135,8 +152,13 @@ class MinOver(Energy):
         return problem.value(z)
 
     def _pose(
-        self, bound: Bound, variables: Mapping[str, Any], drawn: Mapping[str, Any], seed: int | None, rows: Tensor | None,
-        batch: int | None
+        self,
+        bound: Bound,
+        variables: Mapping[str, Any],
+        drawn: Mapping[str, Any],
+        seed: int | None,
+        rows: Tensor | None,
+        batch: int | None,
     ) -> tuple[Problem, Tensor]:
         """The inner problem and its start, with the noise that was drawn at bind."""
         binder = Binder(None, bound.batch, bound.dtype, bound.device)
@@ -145,7 +167,10 @@ class MinOver(Energy):
         if seed is not None:
             generator = torch.Generator(device=_home(binder)).manual_seed(seed)
         problem = Problem(
-            bound, {name: value.shape[1:] for name, value in values.items()}, generator=generator, batch=bound.batch or 0
+            bound,
+            {name: value.shape[1:] for name, value in values.items()},
+            generator=generator,
+            batch=bound.batch or 0,
         )
         if rows is not None and batch is not None:
             problem.live, problem.full_batch = rows, batch  # noise is drawn for all rows, live or not
@@ -184,5 +209,3 @@ class MinOver(Energy):
 
 def _home(binder: Binder) -> torch.device:
     return binder.generator.device if binder.generator is not None else binder.device or torch.device("cpu")
-
-

@@ -96,12 +96,24 @@ class MarginalOver(Energy):
     def __init__(self, energy: Energy, latent: str, beta: float, by: Nodes, max_rows: int | None = None):
         super().__init__()
         if latent not in energy.variables:
-            raise TypeError(f"{energy.label} is an energy of {', '.join(energy.variables)}; it has no {latent!r}.")
+            raise TypeError(
+                f"{energy.label} is an energy of {', '.join(energy.variables)}; it has no {latent!r}."
+            )
         if not isinstance(by, Nodes):
-            raise TypeError(f"`by` says how to integrate: Finite, AllChoices, Grid or Importance; got {by!r}.")
+            raise TypeError(
+                f"`by` says how to integrate: Finite, AllChoices, Grid or Importance; got {by!r}."
+            )
         if math.isnan(beta) or (beta == 0 and not by.normalized):
-            raise ValueError(f"beta = {beta} has no free energy here; beta = 0 (the mean) needs a normalized measure.")
-        self.energy, self.latent, self.beta, self.by, self.max_rows = energy, latent, float(beta), by, max_rows
+            raise ValueError(
+                f"beta = {beta} has no free energy here; beta = 0 (the mean) needs a normalized measure."
+            )
+        self.energy, self.latent, self.beta, self.by, self.max_rows = (
+            energy,
+            latent,
+            float(beta),
+            by,
+            max_rows,
+        )
         self.variables = tuple(v for v in energy.variables if v != latent)
         self.options = energy.options
 
@@ -111,7 +123,11 @@ class MarginalOver(Energy):
 
     def prepare(self, binder: Binder, given: Mapping[str, Any]) -> dict[str, Any]:
         """Bind the inner energy, and draw random nodes, once."""
-        like = {} if binder.batch is None else {"rows": torch.empty(binder.batch, 0, dtype=binder.dtype, device=binder.device)}
+        like = (
+            {}
+            if binder.batch is None
+            else {"rows": torch.empty(binder.batch, 0, dtype=binder.dtype, device=binder.device)}
+        )
         return {"_bound": self.energy.bind(given, binder.generator, like), "_drawn": self.by.draw(binder)}
 
     def forward(self, *, _bound: Bound, _drawn: Tensor | None, **variables: Any) -> Tensor:

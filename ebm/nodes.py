@@ -45,7 +45,9 @@ class Finite(Nodes):
     def __init__(self, values: Tensor, normalized: bool = True):
         super().__init__()
         if values.ndim == 0 or len(values) == 0:
-            raise ValueError(f"Finite needs at least one value, shape (K, *shape); got shape {tuple(values.shape)}.")
+            raise ValueError(
+                f"Finite needs at least one value, shape (K, *shape); got shape {tuple(values.shape)}."
+            )
         self.register_buffer("values", values)
         self.normalized = normalized
 

@@ -9,7 +9,7 @@ is what it would have been with all of them there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -49,10 +49,14 @@ class Problem:
         self.bound, self.shapes, self.constraints = bound, dict(shapes), constraints
         self.generator, self.choices, self.max_rows = generator, dict(choices or {}), max_rows
         self.create_graph, self.full_batch = create_graph, batch
+        self.fast: Callable[[Problem, Tensor, bool], tuple[Tensor, Tensor]] | None = None  # a compiled `differentiate`
+        self._ones: Tensor | None = None  # dE/dE, (B,), made once
         self.live: Tensor | None = None  # rows of the full batch that are left; None: all
         self._repeated: dict[int, Problem] = {}  # by number of copies: candidates come again at every step
         self.smooth_terms, self.prox_terms = split_prox(bound.summands)
-        self._plan: dict[bool, tuple[list[Term], tuple[Term, ...]]] = {}  # smooth only? -> closed form, autograd
+        self._plan: dict[
+            bool, tuple[list[Term], tuple[Term, ...]]
+        ] = {}  # smooth only? -> closed form, autograd
         for only_smooth, terms in ((False, bound.summands), (True, self.smooth_terms)):
             closed = [len(self.shapes) == 1 and closed_form_of(t) is not None for t in terms]
             self._plan[only_smooth] = (
@@ -89,6 +93,10 @@ class Problem:
 
         Terms that offer a closed form are not differentiated by autograd.
         """
+        return self.differentiate(u, smooth) if self.fast is None else self.fast(self, u, smooth)
+
+    def differentiate(self, u: Tensor, smooth: bool = False) -> tuple[Tensor, Tensor]:
+        """`value_and_grad`, never compiled."""
         closed, rest = self._plan[smooth]
         if not closed:
             return self._autograd(rest, u)
@@ -99,17 +107,32 @@ class Problem:
         return value, gradient
 
     def _autograd(self, terms: tuple[Term, ...], u: Tensor) -> tuple[Tensor, Tensor]:
+        if torch.compiler.is_compiling():
+            return self._traced(terms, u)
         with torch.enable_grad():
             v = u if self.create_graph and u.requires_grad else u.detach().requires_grad_()
             value = self.bound.evaluate(self.unpack(v), terms)
-            if not isinstance(value, Tensor):
+            if self._ones is None or not isinstance(value, Tensor) or value.shape != self._ones.shape:
                 check_output(value, len(u), "the energy")
+                self._ones = torch.ones_like(value)
             if not value.requires_grad:  # nothing here depends on u
                 return value, torch.zeros_like(u)
             (gradient,) = torch.autograd.grad(
-                value, v, torch.ones_like(value), create_graph=self.create_graph, materialize_grads=True
+                value, v, self._ones, create_graph=self.create_graph, allow_unused=True
             )
+        gradient = torch.zeros_like(u) if gradient is None else gradient
         return (value if self.create_graph else value.detach()), gradient
+
+    def _traced(self, terms: tuple[Term, ...], u: Tensor) -> tuple[Tensor, Tensor]:
+        """`_autograd` in the form that torch.compile can take into one graph."""
+
+        def total(v: Tensor) -> tuple[Tensor, Tensor]:
+            value = self.bound.evaluate(self.unpack(v), terms)
+            check_output(value, len(u), "the energy")
+            return value.sum(), value
+
+        gradient, value = torch.func.grad(total, has_aux=True)(u)
+        return value, gradient
 
     def _closed_form(self, terms: list[Term], u: Tensor) -> tuple[Tensor, Tensor]:
         free = self.unpack(u)
@@ -170,7 +193,9 @@ class Problem:
         if not self.constraints:
             return None
         free = self.unpack(u)
-        parts = [c.evaluate({name: free[name] for name in c.variables}).clamp(min=0) for c in self.constraints]
+        parts = [
+            c.evaluate({name: free[name] for name in c.variables}).clamp(min=0) for c in self.constraints
+        ]
         return torch.stack(parts).sum(0).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
     # Rows ---------------------------------------------------------------------------------------------------

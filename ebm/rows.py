@@ -1,6 +1,6 @@
 """Arithmetic of rows: numbers per row, (B,), and tensors whose first dimension is the rows, (B, *shape).
 
-    ⟨a, b⟩_i = Σ_j a_ij b_ij,        |a|_i = √⟨a, a⟩_i        for every row i on its own
+⟨a, b⟩_i = Σ_j a_ij b_ij,        |a|_i = √⟨a, a⟩_i        for every row i on its own
 """
 
 from __future__ import annotations

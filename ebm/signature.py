@@ -39,7 +39,9 @@ def check_output(energy: Any, batch: int, who: str) -> None:
             f"the first, e.g. e.flatten(1).sum(1)."
         )
     if not energy.is_floating_point():
-        raise TypeError(f"{who} must return real numbers; it returned {energy.dtype}. Convert them, e.g. e.double().")
+        raise TypeError(
+            f"{who} must return real numbers; it returned {energy.dtype}. Convert them, e.g. e.double()."
+        )
 
 
 def describe(energy: Signed) -> str:

@@ -116,7 +116,9 @@ class Samples:
     energy: Tensor | None = None
 
     def __str__(self) -> str:
-        shape = tuple((self.value if isinstance(self.value, Tensor) else next(iter(self.value.values()))).shape)
+        shape = tuple(
+            (self.value if isinstance(self.value, Tensor) else next(iter(self.value.values()))).shape
+        )
         return (
             f"Samples: {shape[0]} draws of {shape[1]} chains; {self.accepted.mean():.1%} accepted, "
             f"{int(self.divergent.sum())} divergent, {int(self.nonfinite.sum())} non-finite"

@@ -1,6 +1,6 @@
 """Which terms of an energy can be treated better than by autograd: those with a prox, and those with a closed form.
 
-    E(u) = smooth(u) + Σ_i w_i h_i(u),        prox_{t w_i h_i} known for each h_i, at most one h_i on a variable
+E(u) = smooth(u) + Σ_i w_i h_i(u),        prox_{t w_i h_i} known for each h_i, at most one h_i on a variable
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ def trained(beta: float, y: torch.Tensor) -> Ellipse:
     """The ellipse whose mean free energy F_β on the data is least."""
     model = Ellipse(torch.tensor([1.5, 1.2], dtype=y.dtype))
     free = marginal_over(model, "z", beta, by=Finite(model.angles()))
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=300, line_search_fn="strong_wolfe", tolerance_grad=1e-9)
+    optimizer = torch.optim.LBFGS(
+        model.parameters(), max_iter=300, line_search_fn="strong_wolfe", tolerance_grad=1e-9
+    )
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
@@ -55,7 +57,13 @@ def draw() -> Figure:
             name = "∞" if beta == math.inf else f"{beta:g}"
             ax.set(title=f"β = {name}: w = ({w[0]:.2f}, {w[1]:.2f})", aspect="equal")
             ax.label_outer()
-        figure.colorbar(ax.collections[0], ax=panels, label=r"$F_\beta$ above its lowest value", ticks=range(6), shrink=0.9)
+        figure.colorbar(
+            ax.collections[0],
+            ax=panels,
+            label=r"$F_\beta$ above its lowest value",
+            ticks=range(6),
+            shrink=0.9,
+        )
     return figure
 
 

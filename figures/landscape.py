@@ -29,7 +29,9 @@ def draw() -> Figure:
     solution = minimize(folded, y, GradientDescent(0.01), given={"x": x}, trace=True, max_steps=5000)
     with style():
         figure = Figure(figsize=(7.2, 4.8))
-        ax = landscape(folded, ("x", "y"), figure.subplots(), (-2.0, 2.0, -2.0, 2.0), ceiling=1.5, label="E(x, y)")
+        ax = landscape(
+            folded, ("x", "y"), figure.subplots(), (-2.0, 2.0, -2.0, 2.0), ceiling=1.5, label="E(x, y)"
+        )
         colors = (VERMILION, ORANGE, VERMILION, SKY, GREEN)
         for row, color in enumerate(colors):
             path = solution.trace.value[:, row]

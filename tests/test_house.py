@@ -13,9 +13,10 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import torch
 
 import ebm
 
@@ -186,6 +187,17 @@ def test_the_version_is_one() -> None:
     cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     assert cited is not None and cited[1] == ebm.__version__
     assert f"## {ebm.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_recipe_for_a_method_works() -> None:
+    recipe = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    scope: dict[str, Any] = {}
+    exec(recipe, scope)
+    start = torch.tensor([[0.5, -1.0]], dtype=torch.float64)
+    solution = ebm.minimize(
+        ebm.energy(lambda y: (y**2).sum(1)), start, scope["SignDescent"](0.125), max_steps=20, tol=1e-9
+    )
+    assert solution.steps.tolist() == [8] and solution.value.tolist() == [[0.0, 0.0]]
 
 
 # --- a house in which every rule is broken ------------------------------------------------------------------

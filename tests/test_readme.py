@@ -32,7 +32,9 @@ def test_the_example_runs_and_is_ten_lines_of_mathematics():
     assert (scope["F_beta"](y=scope["y_fit"]) <= soft).all()
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "tutorials/README.md", "benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "tutorials/README.md", "benchmarks/README.md"]
+)
 def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         if "://" not in target:

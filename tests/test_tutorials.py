@@ -40,7 +40,10 @@ def test_every_exercise_has_a_solution_and_none_is_in_the_notebook(source):
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda p: p.stem)
 def test_chapter_runs_with_its_solutions(source):
     client = nbclient.NotebookClient(
-        build.solved(source), timeout=240, kernel_name="python3", resources={"metadata": {"path": str(TUTORIALS)}}
+        build.solved(source),
+        timeout=240,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(TUTORIALS)}},
     )
     client.execute()
 

@@ -37,6 +37,9 @@ class CEM(Method):
     constraints. One whose energy is not finite is no elite; where fewer than M are left, the old σ² stands
     in for the squared deviation of each that is missing. A row ends by "spread" when max σ <= tol.
 
+    Begin wide: on an even slope σ shrinks as μ moves, so with elites of one in ten μ travels no farther than
+    3 times the σ of the start, whatever α is.
+
     Args:
         num_samples: N, candidates a row and step.
         num_elites: M in [1, N].
@@ -70,13 +73,10 @@ class CEM(Method):
         min_std: float = 0.0,
         keep_elites: int = 0,
     ):
-        self.num_samples, self.num_elites = count("num_samples", num_samples), count("num_elites", num_elites)
+        self.num_samples, self.num_elites = shares(num_samples, num_elites)
         self.keep_elites = count("keep_elites", keep_elites, 0)
-        if num_elites > num_samples or keep_elites > num_elites:
-            raise ValueError(
-                f"the elites are some of the samples, and the kept ones some of the elites; got "
-                f"num_samples={num_samples}, num_elites={num_elites}, keep_elites={keep_elites}."
-            )
+        if keep_elites > num_elites:
+            raise ValueError(f"there are {num_elites} elites to keep; got keep_elites={keep_elites}.")
         self.std = std
         for value in std.values() if isinstance(std, Mapping) else (std,):
             positive("std", value)
@@ -94,17 +94,8 @@ class CEM(Method):
         kept = [state["kept"]] if "kept" in state else []
         candidates = torch.cat([mean.unsqueeze(1), samples, *kept], 1)  # (B, 1 + N + kept, *shape)
         candidates = problem.project(candidates.flatten(0, 1)).view_as(candidates)
-        energies, violations = problem.candidates(candidates)
-        order = ranked(energies, violations)
-        best = order[:, :1]
-        new = {"u": _pick(candidates, best).squeeze(1), "value": energies.gather(1, best).squeeze(1)}
-        usable = energies.isfinite()
-        if violations is not None:
-            new["violation"] = violations.gather(1, best).squeeze(1)
-            usable = usable & violations.isfinite()
-        sampled = order[order != 0].view(len(order), -1)[:, : self.num_elites]  # candidate 0 is the mean
-        elites = _pick(candidates, sampled)
-        new["mean"], new["std"] = self._fit(elites, usable.gather(1, sampled), mean, std)
+        new, elites, usable = compete(problem, candidates, self.num_elites)
+        new["mean"], new["std"] = self._fit(elites, usable, mean, std)
         if self.keep_elites:
             new["kept"] = elites[:, : self.keep_elites]
         return new
@@ -144,6 +135,33 @@ def _spread(std: Spread, like: Tensor, name: str) -> Tensor:
         f"std of {name!r} is one number, a tensor of its shape {tuple(like.shape[1:])}, or one for rows, "
         f"{tuple(like.shape)} or ({len(like)}, 1, ...); got {tuple(width.shape)}."
     )
+
+
+def shares(num_samples: int, num_elites: int) -> tuple[int, int]:
+    """The numbers of samples and of elites, checked."""
+    if count("num_elites", num_elites) > count("num_samples", num_samples):
+        raise ValueError(
+            f"the elites are some of the samples; got num_samples={num_samples}, num_elites={num_elites}."
+        )
+    return num_samples, num_elites
+
+
+def compete(problem: Problem, candidates: Tensor, num_elites: int) -> tuple[State, Tensor, Tensor]:
+    """What is best among the candidates of each row, (B, 1 + N, *shape).
+
+    Returns:
+        The best one with its energy (and violation) as a state; the elites (B, M, *shape), best first, not
+        counting candidate 0; and which of these are usable, their energy being finite, (B, M).
+    """
+    energies, violations = problem.candidates(candidates)
+    order = ranked(energies, violations)
+    best, elite = order[:, :1], order[order != 0].view(len(order), -1)[:, :num_elites]
+    state = {"u": _pick(candidates, best).squeeze(1), "value": energies.gather(1, best).squeeze(1)}
+    usable = energies.isfinite()
+    if violations is not None:
+        state["violation"] = violations.gather(1, best).squeeze(1)
+        usable = usable & violations.isfinite()
+    return state, _pick(candidates, elite), usable.gather(1, elite)
 
 
 def _pick(candidates: Tensor, index: Tensor) -> Tensor:

@@ -43,7 +43,9 @@ def newton_correction(problem: Problem, u: Tensor) -> Tensor:
     v = u.detach().clone().requires_grad_()
     residual = _residual(problem.with_graph(), v)
     if not residual.requires_grad:
-        raise RuntimeError("the energy does not depend on its free variables, so its minimizer has no derivative.")
+        raise RuntimeError(
+            "the energy does not depend on its free variables, so its minimizer has no derivative."
+        )
     jacobian = _Jacobian(residual, v)
     change = residual - residual.detach()  # zero, with the graph of the residual
     if flat(u).shape[1] <= DENSE_LIMIT:
@@ -78,13 +80,17 @@ class _Jacobian:
 
     def transposed(self, w: Tensor) -> Tensor:
         """Jᵀ w, (B, *shape)."""
-        return torch.autograd.grad(self.residual, self.v, w, retain_graph=True, materialize_grads=True)[0].detach()
+        return torch.autograd.grad(self.residual, self.v, w, retain_graph=True, materialize_grads=True)[
+            0
+        ].detach()
 
     def forward(self, w: Tensor) -> Tensor:
         """J w, by differentiating the linear map y ↦ Jᵀ y, (B, *shape)."""
         with torch.enable_grad():
             y = torch.zeros_like(self.residual, requires_grad=True)
-            image = torch.autograd.grad(self.residual, self.v, y, create_graph=True, materialize_grads=True)[0]
+            image = torch.autograd.grad(self.residual, self.v, y, create_graph=True, materialize_grads=True)[
+                0
+            ]
             return torch.autograd.grad(image, y, w, materialize_grads=True)[0].detach()
 
     def dense(self) -> Tensor:
@@ -144,7 +150,9 @@ class _Envelope(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        if not torch.is_grad_enabled():  # a plain first derivative: ∂E/∂z = 0 at z*, so nothing flows (envelope theorem)
+        if (
+            not torch.is_grad_enabled()
+        ):  # a plain first derivative: ∂E/∂z = 0 at z*, so nothing flows (envelope theorem)
             return (None,) * (1 + len(ctx.like))
         link = _NoSecondDerivative.apply(grads[0])
         return None, *(link.to(dtype=d, device=p).expand(s) for s, d, p in ctx.like)

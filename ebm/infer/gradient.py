@@ -75,13 +75,17 @@ class Armijo(Method):
             trial = u - expand(step, u) * gradient
             new, slope = problem.value_and_grad(trial)
             decreased = new <= value - self.decrease * step * squared
-            accepted = torch.where((new - value).abs() <= rounding, -dot(slope, gradient) <= 0.5 * squared, decreased)
+            accepted = torch.where(
+                (new - value).abs() <= rounding, -dot(slope, gradient) <= 0.5 * squared, decreased
+            )
             if bool(accepted.all()):
                 break
             step = torch.where(accepted, step, 0.5 * step)
         keep = expand(accepted, u)
         point, slope = torch.where(keep, trial, u), torch.where(keep, slope, gradient)
-        return with_gradient(point, torch.where(accepted, new, value), slope, step=2 * step, stalled=~accepted)
+        return with_gradient(
+            point, torch.where(accepted, new, value), slope, step=2 * step, stalled=~accepted
+        )
 
     def verdict(self, state: State, tol: float) -> Tensor:
         codes = super().verdict(state, tol)
@@ -103,7 +107,9 @@ class Momentum(Method):
         return with_gradient(u, *problem.value_and_grad(u), velocity=torch.zeros_like(u))
 
     def step(self, problem: Problem, state: State) -> State:
-        velocity = self.momentum * state["velocity"] - scaled(problem.per_row(self.step_size), state["gradient"])
+        velocity = self.momentum * state["velocity"] - scaled(
+            problem.per_row(self.step_size), state["gradient"]
+        )
         u = state["u"] + velocity
         return with_gradient(u, *problem.value_and_grad(u), velocity=velocity)
 

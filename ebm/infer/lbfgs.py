@@ -22,6 +22,8 @@ from ebm.problem import Problem
 from ebm.rows import dot, expand
 from ebm.solution import Stop
 
+PATIENCE = 100  # accepted steps without a lower energy: differences are rounding, and the slopes soon will be
+
 
 class LBFGS(Method):
     """Limited-memory BFGS with a curvature estimate, a line search and a verdict for every row.
@@ -66,7 +68,7 @@ class LBFGS(Method):
             **self.wolfe.begin(value, dot(direction, gradient)),
             "direction": direction,
             "fresh": torch.ones_like(value, dtype=torch.bool),  # nothing learnt yet: the direction is -∇E
-            "stalled": torch.zeros_like(value, dtype=torch.uint8),
+            "idle": torch.zeros_like(value),  # accepted steps that did not lower the energy; inf: no step does
         }
 
     def step(self, problem: Problem, state: State) -> State:
@@ -91,14 +93,14 @@ class LBFGS(Method):
             new_direction = torch.where(moved, new_direction, direction)
         slope, size = dot(new_direction, new_gradient), _size(new_gradient)
         again = slope >= 0 if failed is None else failed | (slope >= 0)
-        still_fresh, stalled = fresh > learnt, state["stalled"]
+        still_fresh, idle = fresh > learnt, state["idle"] + (accepted & (new_value >= value))
         if bool(again.any()):
             steepest, scale = _steepest(new_gradient, size)
             new_direction = torch.where(again.unsqueeze(1), steepest, new_direction)
             slope, still_fresh = dot(new_direction, new_gradient), still_fresh | again
             held = memory.forget(held, again, scale)
             if failed is not None:
-                stalled = stop_where(failed & fresh, Stop.STALLED)
+                idle = idle.masked_fill(failed & fresh, torch.inf)
             accepted = accepted | again
         return {
             **_point(trial, new_value, new_gradient, size),
@@ -106,11 +108,12 @@ class LBFGS(Method):
             **(self.wolfe.begin(new_value, slope) if every else self.wolfe.restart(search, accepted, new_value, slope)),
             "direction": new_direction,
             "fresh": still_fresh,
-            "stalled": stalled,
+            "idle": idle,
         }
 
     def verdict(self, state: State, tol: float) -> Tensor:
-        return state["stalled"].masked_fill(state["gradient_norm"] <= tol, int(Stop.GRADIENT))
+        stalled = stop_where(state["idle"] > PATIENCE, Stop.STALLED)
+        return stalled.masked_fill(state["gradient_norm"] <= tol, int(Stop.GRADIENT))
 
 
 def _point(u: Tensor, value: Tensor, gradient: Tensor, size: Tensor) -> State:

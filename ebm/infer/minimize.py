@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ebm.bound import Bound
 from ebm.energy import Energy
+from ebm.infer.compiled import with_compiled_gradient
 from ebm.infer.differentiate import newton_correction
 from ebm.infer.method import Method, State, count, positive
 from ebm.infer.pose import Over, pose
@@ -88,7 +89,9 @@ def minimize(
         check_suits(method, problem, differentiate)
         if differentiate == "implicit":
             with torch.no_grad():
-                solution = solve(_prepared(problem.detach(), u.detach(), compile), u.detach(), method, max_steps, tol)
+                solution = solve(
+                    _prepared(problem.detach(), u.detach(), compile), u.detach(), method, max_steps, tol
+                )
         else:
             solution = solve(_prepared(problem, u, compile), u, method, max_steps, tol, trace, unroll)
         if differentiate == "implicit":
@@ -104,7 +107,7 @@ def minimize(
 
 
 def _prepared(problem: Problem, u: Tensor, compile: bool) -> Problem:
-    return problem.compiled(u) if compile else problem
+    return with_compiled_gradient(problem, u.device) if compile else problem
 
 
 def solve(
@@ -118,7 +121,9 @@ def solve(
 ) -> Solution:
     """The loop of `minimize` for a problem and its start u; `value` comes back in the problem's own layout."""
     record = Record(problem, method, max_steps, trace, unroll)
-    every = 1 if method.population or u.device.type == "cpu" else ELSEWHERE_EVERY  # a population's step is long
+    every = (
+        1 if method.population or u.device.type == "cpu" else ELSEWHERE_EVERY
+    )  # a population's step is long
     state = method.init(problem, u)
     record.start(u, state)
     for step in range(max_steps + 1):
@@ -171,7 +176,9 @@ def check_suits(method: Method, problem: Problem, differentiate: str = "no") -> 
             f"proximal method: ProximalGradient, FISTA, SpaRSA."
         )
     if differentiate == "implicit" and method.discrete:
-        raise TypeError(f"{name} searches a discrete set, whose minimizer has no derivative; use differentiate='no'.")
+        raise TypeError(
+            f"{name} searches a discrete set, whose minimizer has no derivative; use differentiate='no'."
+        )
     if differentiate == "unroll" and not method.differentiable:
         raise TypeError(f"the steps of {name} have no derivative; use differentiate='implicit' or 'no'.")
 
@@ -180,4 +187,7 @@ def warn_unconverged(solution: Solution, where: str) -> None:
     """Say aloud that an inner solve, whose solution nobody sees, left rows unconverged."""
     open_rows = int((~solution.converged).sum())
     if open_rows:
-        warnings.warn(f"{where}: {open_rows} of {len(solution.energy)} rows did not converge ({solution}).", stacklevel=3)
+        warnings.warn(
+            f"{where}: {open_rows} of {len(solution.energy)} rows did not converge ({solution}).",
+            stacklevel=3,
+        )

@@ -1,6 +1,6 @@
 """From what a user writes to a `Problem`: reads `over` and `given`, and refuses what cannot be solved.
 
-    minimize(E, over, given=...)  =  argmin_u E(u, given),        u = the free variables named in `over`
+minimize(E, over, given=...)  =  argmin_u E(u, given),        u = the free variables named in `over`
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def pose(
         known = {name: given[name] for name in constraint.variables if name in given}
         strange = [name for name in constraint.variables if name not in given and name not in values]
         if strange:
-            raise TypeError(f"constraint {describe(constraint)}; {', '.join(strange)} is neither free nor given.")
+            raise TypeError(
+                f"constraint {describe(constraint)}; {', '.join(strange)} is neither free nor given."
+            )
         limits.append(constraint.bind(known, generator, like=values))
     problem = Problem(
         bound,
@@ -65,7 +67,9 @@ def pose(
     return problem, problem.pack(values)
 
 
-def _by_name(energy: Energy | Bound, over: Over, given: Mapping[str, Any]) -> dict[str, Tensor | Choices | Start]:
+def _by_name(
+    energy: Energy | Bound, over: Over, given: Mapping[str, Any]
+) -> dict[str, Tensor | Choices | Start]:
     if isinstance(over, Mapping):
         if not over:
             raise TypeError("`over` names no variable, so there is nothing to find.")
@@ -90,7 +94,9 @@ def _check_names(energy: Energy | Bound, over: Mapping[str, Any], given: Mapping
     unknown += [n for n in given if n not in energy.variables and n not in options]
     missing = [v for v in energy.variables if v not in over and v not in given]
     if twice:
-        raise TypeError(f"{', '.join(map(repr, twice))} is both in `over` and in `given`; a variable is free or given.")
+        raise TypeError(
+            f"{', '.join(map(repr, twice))} is both in `over` and in `given`; a variable is free or given."
+        )
     if unknown:
         raise TypeError(f"{_describe(energy)}; it has no {', '.join(map(repr, unknown))}.")
     if missing:
@@ -108,10 +114,14 @@ def _check_generator(generator: torch.Generator | None) -> None:
 
 
 def _starting_values(
-    wanted: Mapping[str, Tensor | Choices | Start], given: Mapping[str, Any], generator: torch.Generator | None
+    wanted: Mapping[str, Tensor | Choices | Start],
+    given: Mapping[str, Any],
+    generator: torch.Generator | None,
 ) -> dict[str, Tensor]:
     binder = Binder(generator)
-    tensors = {n: v.start if isinstance(v, Choices) else v for n, v in wanted.items() if not isinstance(v, Start)}
+    tensors = {
+        n: v.start if isinstance(v, Choices) else v for n, v in wanted.items() if not isinstance(v, Start)
+    }
     for name, value in {**given, **tensors}.items():
         binder.observe(name, value)
     known = {**given, **tensors}
@@ -165,9 +175,13 @@ def _check_values(energy: Energy | Bound, values: Mapping[str, Tensor], given: M
             break  # one names the mismatch; a module of mixed dtypes is its author's affair
 
 
-def _check_alike(name: str, first: Tensor, other: str, tensor: Tensor, floats: tuple[str, Tensor] | None) -> None:
+def _check_alike(
+    name: str, first: Tensor, other: str, tensor: Tensor, floats: tuple[str, Tensor] | None
+) -> None:
     if tensor.device != first.device:
-        raise ValueError(f"{name!r} is on {first.device}, {other!r} on {tensor.device}; move them to one device.")
+        raise ValueError(
+            f"{name!r} is on {first.device}, {other!r} on {tensor.device}; move them to one device."
+        )
     if floats is not None and tensor.is_floating_point() and tensor.dtype != floats[1].dtype:
         raise TypeError(
             f"{floats[0]!r} is {floats[1].dtype}, {other!r} is {tensor.dtype}; convert one (.to(dtype), energy.double())."

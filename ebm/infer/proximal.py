@@ -84,7 +84,7 @@ def _look(problem: Problem, u: Tensor, step: Tensor, gradient: bool) -> State:
         more = {"slope": slope}
     else:
         smooth, more = problem.value(u, smooth=True), {}
-    return {"u": u, "step": step, "smooth": smooth, "rest": torch.zeros_like(smooth) + problem.prox_value(u), **more}
+    return {"u": u, "step": step, "smooth": smooth, "rest": problem.prox_value(u) + torch.zeros_like(smooth), **more}
 
 
 def _rounding(value: Tensor) -> Tensor:
@@ -220,8 +220,9 @@ class SpaRSA(ProximalStep):
         point = self.advance(problem, state)
         move = point["u"] - state["u"] if point["u"] is not state["next"] else state["move"]
         bend = dot(move, point["slope"] - state["slope"])
-        length = dot(move, move) / bend
-        point["step"] = torch.where(bend > 0, length, LONGEST).clamp(SHORTEST, LONGEST)  # long where f bends down
+        convex = bend > 0  # where f bends down, the step is long
+        length = dot(move, move) / torch.where(convex, bend, 1.0)
+        point["step"] = torch.where(convex, length, LONGEST).clamp(SHORTEST, LONGEST)
         value = (point["smooth"] + point["rest"]).unsqueeze(1)
         return self._state(problem, point, torch.cat([state["recent"][:, 1:], value], 1), point["stalled"])
 

@@ -163,7 +163,9 @@ class Record:
 
     def solution(self) -> Solution:
         """Everything that was written down, for the full batch."""
-        converged = torch.isin(self.codes, torch.tensor(CONVERGED, dtype=torch.uint8, device=self.codes.device))
+        converged = torch.isin(
+            self.codes, torch.tensor(CONVERGED, dtype=torch.uint8, device=self.codes.device)
+        )
         trace = Trace(torch.stack(self.energies), torch.stack(self.points)) if self.tracing else None
         return Solution(
             self.u, self.energy, converged, self.steps, self.codes, self.gradient_norm, None, trace

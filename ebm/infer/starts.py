@@ -90,5 +90,7 @@ class Network(Start):
 
 def _read(variables: Mapping[str, Any], name: str, who: str) -> Any:
     if name not in variables:
-        raise ValueError(f"{who} starts from {name!r}, which has no value here; there are {', '.join(variables)}.")
+        raise ValueError(
+            f"{who} starts from {name!r}, which has no value here; there are {', '.join(variables)}."
+        )
     return variables[name]

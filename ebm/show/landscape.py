@@ -1,6 +1,6 @@
 """Energy landscapes: the energy over one or two coordinates of a variable, and paths of inference across them.
 
-    (a, b) ↦ E(v(a, b), given),        v a point of a plane, or two variables of one number each
+(a, b) ↦ E(v(a, b), given),        v a point of a plane, or two variables of one number each
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def energy_on_grid(
     """
     names = [over] if isinstance(over, str) else list(over)
     if len(names) not in (1, 2):
-        raise ValueError(f"a landscape is over one variable of two numbers or two of one number; got {over!r}.")
+        raise ValueError(
+            f"a landscape is over one variable of two numbers or two of one number; got {over!r}."
+        )
     tensors = (t for t in (*energy.parameters(), *energy.buffers()) if t.is_floating_point())
     like = next(tensors, torch.empty(0, dtype=dtype))
     a = torch.linspace(extent[0], extent[1], resolution, dtype=dtype or like.dtype, device=like.device)
@@ -53,7 +55,11 @@ def energy_on_grid(
     points = torch.stack([right.flatten(), up.flatten()], 1)
     values = {names[0]: points} if len(names) == 1 else {n: points[:, i : i + 1] for i, n in enumerate(names)}
     fixed = {name: value.expand(len(points), *value.shape[1:]) for name, value in (given or {}).items()}
-    return a.cpu().numpy(), b.cpu().numpy(), energy(**values, **fixed).view(resolution, resolution).cpu().numpy()
+    return (
+        a.cpu().numpy(),
+        b.cpu().numpy(),
+        energy(**values, **fixed).view(resolution, resolution).cpu().numpy(),
+    )
 
 
 def landscape(
@@ -92,7 +98,13 @@ def landscape(
     low = float(np.nanmin(values))
     top = top if top > low else low + 1.0
     drawn = ax.contourf(
-        right, up, np.minimum(values, top), levels=np.linspace(low, top, levels), cmap=ENERGY_MAP, extend="max", **options
+        right,
+        up,
+        np.minimum(values, top),
+        levels=np.linspace(low, top, levels),
+        cmap=ENERGY_MAP,
+        extend="max",
+        **options,
     )
     if colorbar:
         ax.figure.colorbar(drawn, ax=ax, label=label, ticks=MaxNLocator(5), shrink=0.9)

@@ -103,7 +103,7 @@ def energies() -> dict[str, EnergyMember]:
     )
     members["given early"] = EnergyMember(Springs().given(center=tied["center"]), {"y": y, "z": z})
     members["picked"] = EnergyMember(picked, {"y": y, "which": torch.tensor([0, 1, 0, 1]), "pair": (z, z.abs())})
-    descent = GradientDescent(0.15)
+    descent = GradientDescent(0.9)
     members["min_over"] = EnergyMember(min_over(Springs(), "z", descent, Zeros(3), tol=1e-12), tied_without_z(tied), False)
     for how in ("implicit", "unroll"):
         free = min_over(Springs(), "z", descent, Zeros(3), tol=1e-12, max_steps=400, differentiate=how)
@@ -138,7 +138,7 @@ def everywhere(**settings: Any) -> list[Posed]:
 
 def minimizers() -> dict[str, MinimizerMember]:
     """Every minimizer of the package, with the problems that suit it."""
-    around = 0.5 * randn(5, 2)
+    around = 0.5 * randn(4, 2)
     wells = target(DoubleWell().double(), around + 0.1)
     round_gaussian = target(Gaussian(around[0], torch.eye(2, dtype=torch.float64)), 3 * around)
     hills = target(Himmelblau().double(), 3 * around, reach=1e-4, max_steps=20000)
@@ -146,14 +146,14 @@ def minimizers() -> dict[str, MinimizerMember]:
     few = {"max_steps": 150, "tol": 1e-6}
     many_wells = target(Rastrigin().double(), 2 * around, reach=1e-3, **few)
     members = {
-        "GradientDescent": MinimizerMember(GradientDescent(0.15), everywhere(), [round_gaussian]),
+        "GradientDescent": MinimizerMember(GradientDescent(0.4), everywhere(), [round_gaussian]),
         "GradientDescent, small": MinimizerMember(GradientDescent(0.01), [], [wells, hills, ring]),
         "GradientDescent, a step for each row": MinimizerMember(
-            GradientDescent(torch.linspace(0.05, 0.15, 5, dtype=torch.float64)), [], everywhere()
+            GradientDescent(torch.linspace(0.2, 0.45, 4, dtype=torch.float64)), [], everywhere()
         ),
         "Armijo": MinimizerMember(Armijo(), everywhere(), [round_gaussian, wells, hills, ring]),
-        "Momentum": MinimizerMember(Momentum(0.03, 0.8), everywhere(), [round_gaussian]),
-        "Nesterov": MinimizerMember(Nesterov(0.15), everywhere(), [round_gaussian]),
+        "Momentum": MinimizerMember(Momentum(0.2, 0.5), everywhere(), [round_gaussian]),
+        "Nesterov": MinimizerMember(Nesterov(0.4), everywhere(), [round_gaussian]),
         "CEM": MinimizerMember(CEM(400, 40, std=2.0), everywhere(**few), [wells, many_wells]),
         "Enumerate": MinimizerMember(Enumerate(), [tagging()]),
         "Enumerate, given values": MinimizerMember(Enumerate(randn(50, 2, seed=7)), [nearest(randn(50, 2, seed=7))]),

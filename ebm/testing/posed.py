@@ -113,14 +113,16 @@ class Bowl(Energy):
     def forward(self, y: Tensor, center: Tensor, depth: Tensor) -> Tensor:
         return 0.5 * flat(depth * (y - center) ** 2).sum(1)
 
-    def quadratic(self, name: str, *, center: Tensor, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """½ yᵀ diag(h) y - (h c)ᵀ y + ½ cᵀ diag(h) c."""
-        h, c = flat(depth), flat(center)
+    def quadratic(self, name: str, **others: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """½ yᵀ diag(h) y - (h c)ᵀ y + ½ cᵀ diag(h) c; None for other variables than y."""
+        if name != "y":
+            return None
+        h, c = flat(others["depth"]), flat(others["center"])
         return torch.diag_embed(h), h * c, 0.5 * (h * c * c).sum(1)
 
 
 class Springs(Energy):
-    """E(y, z, center) = ½|y - center|² + ½ Σ_e (z_e - Σ_d y_d / (1 + e))², lowest at y = center."""
+    """E(y, z, center) = ½|y - center|² + ½ Σ_e (z_e - Σ_d y_d / 4(1 + e))², lowest at y = center."""
 
     def forward(self, y: Tensor, z: Tensor, center: Tensor) -> Tensor:
         return 0.5 * ((y - center) ** 2).sum(1) + 0.5 * ((z - self.answer(y, z)) ** 2).sum(1)
@@ -128,11 +130,11 @@ class Springs(Energy):
     @staticmethod
     def answer(y: Tensor, z: Tensor) -> Tensor:
         """The best z for a y, like z."""
-        return y.sum(1, keepdim=True) / torch.arange(1, z.shape[1] + 1, dtype=y.dtype, device=y.device)
+        return y.sum(1, keepdim=True) / torch.arange(1, z.shape[1] + 1, dtype=y.dtype, device=y.device) / 4
 
 
 def bowl(
-    *shape: int, batch: int = 5, dtype: torch.dtype = torch.float64, seed: int = 0, **settings: Any
+    *shape: int, batch: int = 4, dtype: torch.dtype = torch.float64, seed: int = 0, **settings: Any
 ) -> Posed:
     """A bowl over y (B, *shape) with curvatures from ½ to 2; `settings` are those of `Posed`."""
     generator = torch.Generator().manual_seed(seed)
@@ -143,7 +145,7 @@ def bowl(
     return Posed(Bowl(), start, given, lambda y: norm(y - center.to(y)), **settings)
 
 
-def springs(batch: int = 5, dtype: torch.dtype = torch.float64, seed: int = 0, **settings: Any) -> Posed:
+def springs(batch: int = 4, dtype: torch.dtype = torch.float64, seed: int = 0, **settings: Any) -> Posed:
     """Two variables at once, y (B, 2) and z (B, 3), tied by springs."""
     generator = torch.Generator().manual_seed(seed)
     center = torch.randn(batch, 2, dtype=dtype, generator=generator)
@@ -193,7 +195,7 @@ def tagging(choices: int = 3, length: int = 4, batch: int = 4, seed: int = 0) ->
     return Posed(energy, start, {"emission": emission}, distance, name=f"tagging, {choices}^{length} sequences")
 
 
-def nearest(values: Tensor, batch: int = 5, seed: int = 0) -> Posed:
+def nearest(values: Tensor, batch: int = 4, seed: int = 0) -> Posed:
     """The value (K, D) nearest to the center of each row of a bowl, begun at the first value."""
     problem = bowl(*values.shape[1:], batch=batch, dtype=values.dtype, seed=seed)
     center, depth = problem.given["center"], problem.given["depth"]

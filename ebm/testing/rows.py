@@ -8,6 +8,8 @@ to be fast.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -141,7 +143,9 @@ def _check_dtype(energy: Energy, example: Example) -> None:
     claim = f"an energy follows the dtype of its variables: expected {other} from {other} after .to({other}), came"
     cure = "Register tensors as parameters or buffers, and make new ones with y.new_zeros(...)."
     try:
-        came = copied(energy, dtype=other).bind(here, seeded(leading(here)))()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an inner solve may not reach its tolerance in float32
+            came = copied(energy, dtype=other).bind(here, seeded(leading(here)))()
     except RuntimeError as problem:
         raise Wrong(f"{claim} {problem!r}. {cure}") from problem
     if came.dtype != other:

@@ -33,7 +33,7 @@ def check_reaches(method: Method, problem: Posed) -> None:
         >>> check_reaches(GradientDescent(0.5), bowl(3))
         >>> check_reaches(GradientDescent(1e-4), bowl(3, max_steps=10))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ebm.testing.verdict.MinimizerContractError: GradientDescent converges on Bowl over (5, 3) in ...
+        ebm.testing.verdict.MinimizerContractError: GradientDescent converges on Bowl over (4, 3) in ...
     """
     solution = problem.solve(method)
     who = f"{type(method).__name__} converges on {problem}"

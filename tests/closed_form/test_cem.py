@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from torch import Tensor
 
 from ebm import Choices, Energy, Solution, energy, minimize
@@ -110,6 +111,36 @@ def test_many_starts_find_many_minima_and_one_start_more_than_one():
         solution = minimize(target, starts, method, generator=seeded())
         nearest = torch.cdist(solution.value, target.minima).argmin(1)
         assert len(nearest.unique()) >= least
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.6])
+def test_how_far_the_mean_travels_on_an_even_slope(smoothing):
+    """E = y: the elites are a normal distribution cut off above its quantile q = M/N.
+
+    Its mean is -m σ and its variance s² σ², with q = Φ(-z), m = φ(z)/q and s² = 1 - m (m - z). So the mean
+    travels σ m (1 + s + s² + ...) = σ m / (1 - s); with smoothing both m and 1 - s shrink by 1 - α.
+    """
+    rows, samples, elites, std = 25, 4000, 400, 2.0
+    ends: list[Tensor] = []
+
+    class Spy(CEM):
+        def verdict(self, state, tol):
+            ends.append(state["mean"])
+            return torch.zeros(rows, dtype=torch.uint8)
+
+    @energy
+    def slope(y):
+        return y[:, 0]
+
+    method = Spy(samples, elites, std=std, smoothing=smoothing)
+    minimize(slope, zeros(rows, 1), method, generator=seeded(), max_steps=40)
+    q = elites / samples
+    z = -float(norm.ppf(q))
+    m = float(norm.pdf(z)) / q
+    s = (1 - m * (m - z)) ** 0.5
+    end = ends[-1].flatten()
+    error = float(end.std()) / rows**0.5
+    assert abs(float(end.mean()) + std * m / (1 - s)) < 4 * error + 20 / samples  # and a bias of order 1/N
 
 
 @pytest.mark.parametrize("dim", [2, 4])
@@ -348,7 +379,7 @@ def test_a_floor_under_the_spread_keeps_searching():
     [
         (lambda: CEM(0), "num_samples must be an integer of at least 1"),
         (lambda: CEM(10, 20), "num_samples=10, num_elites=20"),
-        (lambda: CEM(20, 5, keep_elites=6), "keep_elites=6"),
+        (lambda: CEM(20, 5, keep_elites=6), "5 elites to keep; got keep_elites=6"),
         (lambda: CEM(std=0.0), "std must be finite and positive"),
         (lambda: CEM(std=torch.tensor([1.0, -1.0])), "std must be"),
         (lambda: CEM(smoothing=1.0), "smoothing must be"),

@@ -32,8 +32,13 @@ def trained(beta: float, y: Tensor, start: tuple[float, float]) -> Tensor:
     """argmin_w ⟨F_β(y)⟩ from a start, (2,)."""
     model = Ellipse(start)
     free = marginal_over(model, "z", beta, by=Finite(model.angles(48)))
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=500, tolerance_grad=1e-12, tolerance_change=0,
-                                  line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        model.parameters(),
+        max_iter=500,
+        tolerance_grad=1e-12,
+        tolerance_change=0,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -88,7 +93,10 @@ def test_free_energy_at_the_center_is_the_smaller_axis_squared():
 
 def test_free_energies_rise_from_the_minimum_to_the_mean_as_beta_falls():
     model, y = Ellipse(), data()
-    values = [marginal_over(model, "z", b, by=Finite(model.angles(48)))(y=y).detach() for b in (math.inf, 4.0, 1.0, 0.1, 0.0)]
+    values = [
+        marginal_over(model, "z", b, by=Finite(model.angles(48)))(y=y).detach()
+        for b in (math.inf, 4.0, 1.0, 0.1, 0.0)
+    ]
     for colder, warmer in zip(values, values[1:], strict=False):
         assert (colder <= warmer + 1e-12).all()
     assert torch.allclose(values[-1], model.mean_energy(y).detach())
@@ -98,4 +106,6 @@ def test_free_energies_rise_from_the_minimum_to_the_mean_as_beta_falls():
 def test_free_energy_at_the_center_equals_its_bessel_form(beta):
     model = Ellipse()
     free = marginal_over(model, "z", beta, by=Finite(model.angles(48)))
-    assert free(y=torch.zeros(1, 2)).item() == pytest.approx(float(model.free_energy_at_center(beta).detach()), abs=1e-12)
+    assert free(y=torch.zeros(1, 2)).item() == pytest.approx(
+        float(model.free_energy_at_center(beta).detach()), abs=1e-12
+    )

@@ -75,7 +75,9 @@ def test_third_derivative_of_a_quartic_free_energy():
             return (0.25 * z**4 + 0.5 * z**2 - y * z).sum(1)  # F'(y) = -z*(y), z³ + z = y
 
     y = points().requires_grad_()
-    free = min_over(Quartic(), "z", GradientDescent(0.2), Zeros(1), tol=1e-13, max_steps=5000, differentiate="implicit")
+    free = min_over(
+        Quartic(), "z", GradientDescent(0.2), Zeros(1), tol=1e-13, max_steps=5000, differentiate="implicit"
+    )
     derivatives = [free(y=y).sum()]
     for _ in range(3):
         derivatives.append(torch.autograd.grad(derivatives[-1].sum(), y, create_graph=True)[0])
@@ -112,7 +114,9 @@ def test_starts_reach_the_same_minimum():
 def test_rows_that_finish_early_change_nothing_for_the_others():
     energy = Spring()
     free = min_over(energy, "z", GradientDescent(0.3), Zeros(1), tol=1e-12)
-    y = torch.cat([points(), torch.zeros(6, 1, dtype=torch.float64)])  # the zeros are done at once and dropped
+    y = torch.cat(
+        [points(), torch.zeros(6, 1, dtype=torch.float64)]
+    )  # the zeros are done at once and dropped
     assert torch.equal(free(y=y)[:5], free(y=points()))
 
 
@@ -135,7 +139,9 @@ def test_two_dimensional_grid_equals_the_gaussian_integral():
 
     y = torch.zeros(2, 2, dtype=torch.float64)
     free = marginal_over(Bowl(), "z", 2.0, by=Grid([-8, -9], [8, 9], 80, normalized=False))
-    assert torch.allclose(free(y=y), torch.full((2,), -0.5 * math.log(math.pi), dtype=torch.float64), atol=1e-10)
+    assert torch.allclose(
+        free(y=y), torch.full((2,), -0.5 * math.log(math.pi), dtype=torch.float64), atol=1e-10
+    )
 
 
 def test_importance_sampling_is_right_within_its_standard_error_and_reports_its_effective_sample_size():
@@ -198,7 +204,10 @@ def test_max_rows_changes_nothing():
     [
         (lambda e: min_over(e, "u", GradientDescent(0.1), Zeros(1)), "it has no 'u'"),
         (lambda e: min_over(e, "z", GradientDescent(0.1), 0.0), "needs a start object"),
-        (lambda e: min_over(e, "z", GradientDescent(0.1), Zeros(1), differentiate="yes"), "'unroll' or 'implicit'"),
+        (
+            lambda e: min_over(e, "z", GradientDescent(0.1), Zeros(1), differentiate="yes"),
+            "'unroll' or 'implicit'",
+        ),
         (lambda e: marginal_over(e, "u", 1.0, by=Finite(torch.zeros(1, 1))), "it has no 'u'"),
         (lambda e: marginal_over(e, "z", 1.0, by=48), "how to integrate"),
         (lambda e: marginal_over(e, "z", 0.0, by=Grid(0, 1, 4, normalized=False)), "normalized measure"),

@@ -1,0 +1,96 @@
+"""Hamiltonian Monte Carlo (HMC): roll along the energy with a random momentum, then test.
+
+    H(u, p) = βE(u) + ½ pᵀM⁻¹p,        p ~ N(0, M)
+    p ← p - ½εβ ∇E(u),   u ← u + ε M⁻¹p,   p ← p - ½εβ ∇E(u)            one leapfrog step; L of them are a proposal
+    accept with probability min(1, exp(H before - H after))
+
+The leapfrog is reversible and preserves volume, so the test needs no other term; its error in H is O(ε²) however
+long the trajectory. The gradient at the current point is kept, so a proposal takes L gradients. With a diagonal M
+the code works with M^{-1/2}p ~ N(0, I), which turns the mass into a step size per coordinate, ε M^{-1/2}.
+
+Reference: Duane, Kennedy, Pendleton & Roweth (1987), "Hybrid Monte Carlo"; Neal (2011), "MCMC using Hamiltonian
+dynamics", sect. 2.3 and 3.2, who finds that accepting 65 % explores fastest in high dimension (sect. 4.4).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ebm.infer.method import State, count, positive
+from ebm.infer.sampler import Info, Noise, Sampler, half_square, metropolis, setting
+from ebm.problem import Problem
+
+
+class HMC(Sampler):
+    """Hamiltonian Monte Carlo with L leapfrog steps a proposal and L gradients.
+
+    A trajectory of length εL that is a whole period of a mode returns to where it began; vary εL if it mixes badly.
+
+    Args:
+        step_size: ε > 0, one number or one per chain (B,). Stable below 2/√(βλ/m), λ/m the largest curvature of E
+            over mass.
+        leapfrogs: L >= 1.
+        mass: the diagonal of M > 0, one number, or one per coordinate, shaped like one row of the free variable
+            (several free variables: laid out flat, in their order). Best near β times the curvature of E: 1/variance.
+
+    Example:
+        >>> from ebm import energy, sample
+        >>> @energy
+        ... def bowl(y):
+        ...     return 0.5 * (y**2).sum(1)
+        >>> g = torch.Generator().manual_seed(0)
+        >>> draws = sample(bowl, torch.zeros(1000, 2), HMC(0.3, 5), num_samples=10, burn_in=20, generator=g)
+        >>> bool((draws.value.var() - 1).abs() < 0.1), bool(draws.accepted.mean() > 0.9)
+        (True, True)
+    """
+
+    def __init__(self, step_size: float | Tensor, leapfrogs: int = 10, mass: float | Tensor = 1.0):
+        self.step_size, self.mass = positive("step_size", step_size), positive("mass", mass)
+        self.leapfrogs = self.gradients = count("leapfrogs", leapfrogs)
+
+    def init(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:
+        drift = setting(problem, self.step_size, u) / _mass(self.mass, u).sqrt()
+        value, gradient = problem.value_and_grad(u)
+        return {
+            "u": u,
+            "value": value,
+            "gradient": gradient,
+            "drift": drift,
+            "kick": setting(problem, beta, u) * drift,
+            "beta": torch.as_tensor(beta, dtype=u.dtype, device=u.device),
+        }
+
+    def step(self, problem: Problem, state: State, noise: Noise) -> tuple[State, Info]:
+        beta, p = state["beta"], noise["normal"]
+        proposal, new_p = leapfrog(problem, state, p, self.leapfrogs)
+        before = torch.addcmul(half_square(p), beta, state["value"])
+        after = torch.addcmul(half_square(new_p), beta, proposal["value"])
+        return metropolis(state, proposal, before, after, noise["uniform"])
+
+
+def leapfrog(problem: Problem, state: State, p: Tensor, steps: int) -> tuple[State, Tensor]:
+    """The point (`u`, `value`, `gradient`) and the momentum after some leapfrog steps.
+
+    Args:
+        problem: the energy.
+        state: a state of `HMC`: where to begin, with the gradient there, ε M^{-1/2} (`drift`) and β times it (`kick`).
+        p: M^{-1/2} times the momentum, like u.
+        steps: how many.
+    """
+    u, gradient, drift, kick = state["u"], state["gradient"], state["drift"], state["kick"]
+    p = torch.addcmul(p, kick, gradient, value=-0.5)
+    for k in range(steps):
+        u = torch.addcmul(u, drift, p)
+        value, gradient = problem.value_and_grad(u)
+        p = torch.addcmul(p, kick, gradient, value=-1.0 if k < steps - 1 else -0.5)  # two half kicks are one
+    return {"u": u, "value": value, "gradient": gradient}, p
+
+
+def _mass(mass: float | Tensor, u: Tensor) -> Tensor:
+    mass = torch.as_tensor(mass, dtype=u.dtype, device=u.device)
+    if mass.ndim and mass.shape != u.shape[1:]:
+        raise ValueError(
+            f"mass is one number or one per coordinate, shape {tuple(u.shape[1:])}; got {tuple(mass.shape)}."
+        )
+    return mass.expand_as(u).contiguous() if mass.ndim else mass

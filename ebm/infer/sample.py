@@ -1,0 +1,193 @@
+"""Sampling: the loop that every sampler shares, with every row a chain.
+
+    u_1, u_2, ..., u_N ~ p(u | given) ∝ exp(-β E(u, given))
+
+The loop draws the noise, keeps every `thin`-th point after `burn_in` steps in memory allocated once, and counts what
+the chains report. With `compile=True` it hands several steps at a time to torch.compile; the noise is drawn outside,
+in the same order, so that the answer is the same to rounding.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ebm.bound import Bound
+from ebm.energy import Energy
+from ebm.infer.compiled import compiled, with_compiled_gradient
+from ebm.infer.method import State, count, positive
+from ebm.infer.pose import Over, pose
+from ebm.infer.sampler import COUNTS, Info, Noise, Sampler
+from ebm.problem import Problem
+from ebm.solution import Samples
+
+AT_ONCE = 10  # gradients in one compiled call: enough to hide its cost, few enough to compile in seconds
+
+
+def sample(
+    energy: Energy | Bound,
+    over: Over,
+    method: Sampler,
+    *,
+    given: Mapping[str, Any] | None = None,
+    num_samples: int,
+    burn_in: int = 0,
+    thin: int = 1,
+    beta: float | Tensor = 1.0,
+    generator: torch.Generator | None = None,
+    compile: bool = False,
+) -> Samples:
+    """Draw from p(u | given) ∝ exp(-β E(u, given)) with one Markov chain per row.
+
+    Args:
+        energy: an energy, or one that is already bound.
+        over: the free variables' starting values {name: (B, *shape)}, B chains; a bare value where there is one
+            variable. A value is a tensor or a start object (`ebm.infer.starts`).
+        method: how to move, e.g. `Langevin(0.01)`, `MALA(0.1)`, `HMC(0.1, 10)`.
+        given: the values of all other variables, B rows first; options of the energy may stand here too.
+        num_samples: N >= 1, draws to keep of each chain.
+        burn_in: steps to take first, and forget.
+        thin: steps from one kept draw to the next; N * thin steps follow the burn-in.
+        beta: the inverse temperature β > 0, one number or one per chain (B,).
+        generator: source of all randomness.
+        compile: run the steps through torch.compile; if that fails, says so and goes on without.
+
+    Returns:
+        `Samples`, whose value is (N, B, *shape), detached; its counts are of the steps after the burn-in.
+
+    Raises:
+        TypeError, ValueError: for input that does not fit together, saying what was expected and what came.
+
+    Warns:
+        RuntimeWarning: if chains became NaN or infinite, or never left a start whose energy was.
+
+    Example:
+        >>> from ebm import energy
+        >>> from ebm.infer import HMC
+        >>> @energy
+        ... def bowl(y, center):
+        ...     return 0.5 * ((y - center) ** 2).sum(1)
+        >>> g = torch.Generator().manual_seed(0)
+        >>> y, center = torch.zeros(4, 2), torch.full((4, 2), 3.0)
+        >>> draws = sample(bowl, y, HMC(0.5, 3), given={"center": center}, num_samples=500, burn_in=20, generator=g)
+        >>> draws.value.shape, bool((draws.value.mean((0, 1)) - 3).abs().max() < 0.1)
+        (torch.Size([500, 4, 2]), True)
+    """
+    _check_options(method, num_samples, burn_in, thin, beta)
+    with torch.no_grad():
+        problem, u = pose(energy, over, given, generator=generator)
+        _check_suits(method, problem)
+        problem, u = problem.detach(), u.detach()
+        state = method.init(problem, u, beta)
+        chains = _Chains(problem, method, state, compile)
+        chains.walk(burn_in)
+        samples = chains.collect(num_samples, thin)
+        _report(samples, method)
+        samples.value = problem.unpack(samples.value) if isinstance(over, Mapping) else samples.value
+    return samples
+
+
+def several(
+    problem: Problem, method: Sampler, state: State, counts: Info, noises: list[Noise]
+) -> tuple[State, Info, list[State]]:
+    """As many steps as there are noises: the last state, the counts, and the path (`u` and, if known, `value`)."""
+    path = []
+    for noise in noises:
+        state, info = method.step(problem, state, noise)
+        counts = {name: counts[name] + info[name] for name in counts}
+        path.append({name: state[name] for name in ("u", "value") if name in state})
+    return state, counts, path
+
+
+class _Chains:
+    """Where the chains are, and what goes on the way from one call to the next."""
+
+    def __init__(self, problem: Problem, method: Sampler, state: State, compile: bool):
+        u = state["u"]
+        self.problem, self.method, self.state, self.go, together = problem, method, state, several, 1
+        if compile and method.gradients <= AT_ONCE:
+            self.go, together = compiled(several, problem, u.device), AT_ONCE // method.gradients
+        elif compile:
+            self.problem = with_compiled_gradient(problem, u.device)
+        self.room = [method.noise(u) for _ in range(together)]
+        names = COUNTS if method.tested else ()
+        self.zeros = {name: torch.zeros(len(u), dtype=torch.int64, device=u.device) for name in names}
+
+    def walk(self, steps: int, kept: State | None = None, thin: int = 1) -> Info:
+        """Take so many steps, write every `thin`-th point into `kept`, and return the counts."""
+        done, counts = 0, self.zeros
+        while done < steps:
+            noises = self.room[: steps - done]
+            for noise in noises:
+                self.method.draw(noise, self.problem.generator)
+            go = self.go if len(noises) == len(self.room) else several  # a rest shorter than a compiled call
+            self.state, counts, path = go(self.problem, self.method, self.state, counts, noises)
+            for point in path:
+                done += 1
+                if kept is not None and done % thin == 0:
+                    for name, out in kept.items():
+                        out[done // thin - 1] = point[name]
+        return counts
+
+    def collect(self, num_samples: int, thin: int) -> Samples:
+        """The draws of the next num_samples * thin steps."""
+        names = [name for name in ("u", "value") if name in self.state]
+        kept = {name: self.state[name].new_empty(num_samples, *self.state[name].shape) for name in names}
+        counts = self.walk(num_samples * thin, kept, thin)
+        if counts:
+            share = counts["accepted"] / (num_samples * thin)
+            return Samples(kept["u"], share, counts["divergent"], counts["nonfinite"], kept["value"])
+        lost = torch.zeros(kept["u"].shape[1], dtype=torch.int64, device=kept["u"].device)
+        if not bool(torch.isfinite(kept["u"][-1]).all()):  # what has become non-finite stays so
+            lost = (~torch.isfinite(kept["u"].flatten(2))).any(2).sum(0)
+        return Samples(kept["u"], torch.ones_like(lost, dtype=kept["u"].dtype), torch.zeros_like(lost), lost)
+
+
+def _check_options(method: Any, num_samples: int, burn_in: int, thin: int, beta: float | Tensor) -> None:
+    if not isinstance(method, Sampler):
+        raise TypeError(f"method must be a sampler such as Langevin(0.01), MALA(0.1) or HMC(0.1); got {method!r}.")
+    count("num_samples", num_samples)
+    count("burn_in", burn_in, 0)
+    count("thin", thin)
+    positive("beta", beta)
+
+
+def _check_suits(method: Sampler, problem: Problem) -> None:
+    name = type(method).__name__
+    if problem.choices:
+        raise TypeError(
+            f"{name} moves along a gradient, and {', '.join(problem.choices)} holds Choices. For a few discrete values, "
+            f"enumerate them: p ∝ exp(-βE) is a softmax of their energies."
+        )
+    walls = [t.label for t in problem.prox_terms.values() if t.leaf.indicator]
+    if walls:
+        raise TypeError(
+            f"{', '.join(walls)} is +inf outside a set, which a gradient cannot see; {name} would leave it. Sample "
+            f"an unbounded variable and map it into the set with compose, e.g. y=(torch.sigmoid, 'v'), with minus the "
+            f"log of the map's Jacobian as a term; or take a soft wall."
+        )
+
+
+def _report(samples: Samples, method: Sampler) -> None:
+    """Say aloud which chains hold no samples; the counts alone are easily overlooked."""
+    name = type(method).__name__
+    if samples.energy is not None:  # a chain that can reject is where its start was, or where the energy is finite
+        bad = ~torch.isfinite(samples.energy[-1])
+        what = "never left a start whose energy is NaN or infinite"
+        cure = "Start them where the energy is finite"
+    else:
+        bad = samples.nonfinite > 0
+        what = "became NaN or infinite, and their draws from then on are no samples"
+        cure = "Take a smaller step_size, start nearer to a minimum, or use MALA, which rejects such steps"
+    if bool(bad.any()):
+        rows = bad.nonzero().flatten().tolist()
+        shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        warnings.warn(
+            f"{name}: {len(rows)} of {len(bad)} chains {what} (rows {shown}). {cure}; Samples.nonfinite counts them.",
+            RuntimeWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,132 @@
+"""Linear reconstruction: half the squared distance of y from what a code z makes of a dictionary.
+
+    E(y, z) = ½ |y - zD|²,        ∇_z E = (zD - y) Dᵀ = zG - c,        G = DDᵀ, c = yDᵀ
+
+Once y is given, c is fixed: value and gradient together then cost one product zG of (B, K) and (K, K),
+
+    E = ½ ⟨z, ∇E - c⟩ + ½ |y|²
+
+which is cheaper than two products with D where K < 2P, for K atoms of P numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ebm.binder import Binder, Rows
+from ebm.energy import Energy
+from ebm.problem import dot
+
+
+@dataclass(frozen=True)
+class Correlations(Rows):
+    """What is known of rows y once they are given: c = yDᵀ (B, K), ½|y|² (B,), and G = DDᵀ (K, K), the same for all."""
+
+    linear: Tensor
+    constant: Tensor
+    gram: Tensor
+
+    @property
+    def batch(self) -> int:  # type: ignore[override]
+        """B."""
+        return len(self.linear)
+
+    def rows(self, index: Tensor) -> Correlations:
+        return Correlations(self.linear.index_select(0, index), self.constant.index_select(0, index), self.gram)
+
+    def repeat(self, k: int) -> Correlations:
+        return Correlations(self.linear.repeat_interleave(k, 0), self.constant.repeat_interleave(k, 0), self.gram)
+
+    def detach(self) -> Correlations:
+        return Correlations(self.linear.detach(), self.constant.detach(), self.gram.detach())
+
+
+class Reconstruction(Energy):
+    """E(y, z) = ½ |y - zD|², for data y (B, P) and codes z (B, K).
+
+    Args:
+        dictionary: D, (K, P), one atom a row. A tensor is kept as a buffer, a parameter as a parameter.
+
+    Raises:
+        ValueError: if the dictionary is not a matrix.
+
+    Example:
+        >>> E = Reconstruction(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+        >>> E(y=torch.tensor([[1.0, 2.0]]), z=torch.tensor([[0.0, 1.0]]))
+        tensor([0.5000])
+        >>> E.decode(torch.tensor([[1.0, 1.0]]))
+        tensor([[1., 2.]])
+    """
+
+    closed_form = ("z",)
+
+    def __init__(self, dictionary: Tensor):
+        super().__init__()
+        if dictionary.ndim != 2:
+            raise ValueError(f"a dictionary is (K, P), one atom a row; got shape {tuple(dictionary.shape)}.")
+        if isinstance(dictionary, nn.Parameter):
+            self.dictionary: Tensor = dictionary
+        else:
+            self.register_buffer("dictionary", dictionary)
+
+    @property
+    def compact(self) -> bool:
+        """Whether products with G = DDᵀ are cheaper than those with D and its transpose."""
+        atoms, size = self.dictionary.shape
+        return atoms < 2 * size
+
+    def decode(self, z: Tensor) -> Tensor:
+        """What the codes stand for, zD, (B, K) -> (B, P)."""
+        return z @ self.dictionary
+
+    def prepare(self, binder: Binder, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Correlate y with the atoms, once a bind, if y is given and z is not."""
+        if "y" not in given or "z" in given or not self.compact:
+            return {}
+        return {"correlations": self.correlate(given["y"])}
+
+    def correlate(self, y: Tensor) -> Correlations:
+        """What E needs to know of y, (B, P)."""
+        self._check(y, 1, "y", "P numbers to an atom")
+        return Correlations(y @ self.dictionary.T, 0.5 * dot(y, y), self.dictionary @ self.dictionary.T)
+
+    def forward(self, y: Tensor, z: Tensor, correlations: Correlations | None = None) -> Tensor:
+        if correlations is not None:
+            return self.value_and_grad("z", y=y, z=z, correlations=correlations)[0]
+        self._check(y, 1, "y", "P numbers to an atom")
+        self._check(z, 0, "z", "K atoms")
+        residual = z @ self.dictionary - y
+        return 0.5 * dot(residual, residual)
+
+    def value_and_grad(
+        self, name: str, *, y: Tensor, z: Tensor, correlations: Correlations | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """E, (B,), and ∇_z E, (B, K)."""
+        self._check(z, 0, "z", "K atoms")
+        if correlations is None:
+            residual = z @ self.dictionary - y
+            return 0.5 * dot(residual, residual), residual @ self.dictionary.T
+        gradient = torch.addmm(correlations.linear, z, correlations.gram, beta=-1)
+        return correlations.constant + 0.5 * (dot(z, gradient) - dot(z, correlations.linear)), gradient
+
+    def quadratic(
+        self, name: str, *, y: Tensor, z: Tensor | None = None, correlations: Correlations | None = None
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """½ zᵀGz - cᵀz + ½|y|²; None for other variables than z."""
+        if name != "z":
+            return None
+        known = self.correlate(y) if correlations is None else correlations
+        return known.gram, known.linear, known.constant
+
+    def _check(self, value: Tensor, dim: int, name: str, what: str) -> None:
+        expected = self.dictionary.shape[dim]
+        if value.ndim != 2 or value.shape[1] != expected:
+            raise ValueError(
+                f"{name} must be (B, {expected}): the dictionary has {what}, shape {tuple(self.dictionary.shape)}; got "
+                f"{name} of shape {tuple(value.shape)}."
+            )
