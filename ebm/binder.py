@@ -6,7 +6,8 @@ modules applied to such arguments:
     E(free) = Σ_i w_i · E_i(a_i1, a_i2, ...),      a = free variable | held rows | module(a, ...)
 
 `Binder` writes an energy in this form. Whatever depends on given variables alone is evaluated at that moment
-and *held*: a tensor (or a tuple of tensors) whose first dimension is the batch B. `ebm.bound` holds the result.
+and *held*: a tensor (or a tuple of tensors) whose first dimension is the batch B. `ebm.bound` holds the
+result.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Apply:
-    """A module applied to expressions of which at least one is free; evaluated once a call, however often used."""
+    """A module applied to expressions, at least one of them free; evaluated once a call."""
 
     module: Callable[..., Any]
     arguments: tuple[Expression, ...]

@@ -2,9 +2,9 @@
 
     E(free) = Σ_i w_i · E_i(a_i1, a_i2, ...),      a = free variable | held rows | module(a, ...)
 
-Everything that was given when the energy was bound is held as row data, B rows first. So a solver can forget the
-rows that are done (`rows`), copy rows for candidates (`repeat`) and split off summands without knowing what they
-mean; an observation is encoded once, however many candidates are tried against it.
+Everything that was given when the energy was bound is held as row data, B rows first. So a solver can forget
+the rows that are done (`rows`), copy rows for candidates (`repeat`) and split off summands without knowing
+what they mean; an observation is encoded once, however many candidates are tried against it.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Bound(Rows):
         generator: torch.Generator | None = None,
         like: Mapping[str, Any] | None = None,
     ) -> Bound:
-        """Bind further: variables in `given` stop being free, and what then depends on no free one is computed."""
+        """Bind further: variables in `given` stop being free; what then depends on no free one is computed."""
         binder = Binder(generator, self.batch, self.dtype, self.device, dict(self.held))
         for name, value in {**(like or {}), **given}.items():
             binder.observe(name, value)

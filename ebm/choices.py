@@ -34,5 +34,6 @@ class Choices:
             raise TypeError(f"Choices holds indices, an int64 tensor (.long()); got {self.start.dtype}.")
         if self.start.numel() and not 0 <= int(self.start.min()) <= int(self.start.max()) < self.n:
             raise ValueError(
-                f"choices lie in [0, {self.n}); the start has {int(self.start.min())} to {int(self.start.max())}."
+                f"choices lie in [0, {self.n}); the start has {int(self.start.min())} to "
+                f"{int(self.start.max())}."
             )

@@ -2,9 +2,9 @@
 
     E : (x, y, z, ...) ↦ ℝ,        each variable (B, *shape), the energy (B,),        p ∝ exp(-βE)
 
-Energies form an algebra: `E1 + E2`, `0.5 * E`, `-E`, `sum([...])`; a variable can be given a value (`given`) or
-made a function of others (`compose`), and a part can carry a name (`named`). Everything else in this package
-finds the variables that make an energy small, or gives an energy the right shape.
+Energies form an algebra: `E1 + E2`, `0.5 * E`, `-E`, `sum([...])`; a variable can be given a value (`given`)
+or made a function of others (`compose`), and a part can carry a name (`named`). Everything else in this
+package finds the variables that make an energy small, or gives an energy the right shape.
 
 Reference: LeCun, Chopra, Hadsell, Ranzato, Huang (2006), "A Tutorial on Energy-Based Learning", sect. 1.
 """
@@ -27,12 +27,12 @@ Scope = Mapping[str, Expression]
 class Energy(nn.Module):
     """A function of named variables that gives one number per row.
 
-    Subclasses write `forward(self, x, y, ...)`: parameters without a default are the `variables`, those with one
-    are options. Optional closed forms, each held to autograd by `ebm.testing.check_energy`:
+    Subclasses write `forward(self, x, y, ...)`: parameters without a default are the `variables`, those with
+    one are options. Optional closed forms, each held to autograd by `ebm.testing.check_energy`:
 
     - `closed_form = ("y",)` with `value_and_grad(self, name, **variables) -> ((B,), like the variable)`;
-    - `quadratic(self, name, **others) -> (A, b, c)`, meaning ½ vᵀAv - bᵀv + c of the flattened variable v, with A
-      (D, D) or (B, D, D), b (B, D) and c (B,); a 0-dim A is a multiple of the identity;
+    - `quadratic(self, name, **others) -> (A, b, c)`, meaning ½ vᵀAv - bᵀv + c of the flattened variable v,
+      with A (D, D) or (B, D, D), b (B, D) and c (B,); a 0-dim A is a multiple of the identity;
     - `prox(self, v, step) -> argmin_u step·E(u) + ½|u - v|²`, for energies of one variable (`step` is (B,));
       `separable = True` if it acts on each coordinate alone, `indicator = True` if E is 0 or +inf.
 
@@ -58,10 +58,11 @@ class Energy(nn.Module):
             cls.variables, cls.options = read_signature(cls.forward, skip=1)
 
     def prepare(self, binder: Binder, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Row data to compute or draw once a bind, handed to `forward` as options of these names (default: none).
+        """Row data to compute or draw once a bind, handed to `forward` under these names (default: none).
 
-        Override it in an energy that is random (draw here, from `binder.generator`) or that can do part of its
-        work before the free variables are known. `given` holds the values of the variables that are given.
+        Override it in an energy that is random (draw here, from `binder.generator`) or that can do part of
+        its work before the free variables are known. `given` holds the values of the variables that are
+        given.
         """
         return {}
 
@@ -191,8 +192,9 @@ class Sum(Energy):
 class View(Energy):
     """An energy with a weight, a name, or some of its variables fixed or made functions of others.
 
-    E'(·) = weight · E(·, v = values[v], s = f(·)). The weight is a number or a 0-dim tensor or parameter (registered,
-    so it is saved and can be learned). Values are row data: they follow when rows are dropped or repeated.
+    E'(·) = weight · E(·, v = values[v], s = f(·)). The weight is a number or a 0-dim tensor or parameter
+    (registered, so it is saved and can be learned). Values are row data: they follow when rows are dropped or
+    repeated.
     """
 
     def __init__(
@@ -210,8 +212,8 @@ class View(Energy):
             raise ValueError(f"a name keys a state_dict, so it is not empty and holds no dot; got {name!r}.")
         if isinstance(weight, Tensor) and weight.ndim:
             raise ValueError(
-                f"a weight is one number; got shape {tuple(weight.shape)}. A weight that differs by row is row data: "
-                f"make it a variable of the energy, so that it follows its rows."
+                f"a weight is one number; got shape {tuple(weight.shape)}. A weight that differs by row is "
+                f"row data: make it a variable of the energy, so that it follows its rows."
             )
         if isinstance(weight, Tensor) and not isinstance(weight, nn.Parameter):
             self.register_buffer("weight", weight)

@@ -2,8 +2,9 @@
 
     F_∞(x, y) = min_z E(x, y, z)
 
-The result is an energy without z. Its value and first derivative are exact to the tolerance of the inner solve
-(envelope theorem: ∂F = ∂E at z*); a second derivative of it raises unless the minimizer is differentiated too.
+The result is an energy without z. Its value and first derivative are exact to the tolerance of the inner
+solve (envelope theorem: ∂F = ∂E at z*); a second derivative of it raises unless the minimizer is
+differentiated too.
 
 Reference: LeCun et al. (2006), "A Tutorial on Energy-Based Learning", eq. 6.
 """
@@ -39,8 +40,8 @@ def min_over(
 ) -> MinOver:
     """The energy of the other variables, with the latent ones minimized away: F(y) = min_z E(y, z).
 
-    A minimum over y of this minimum is one joint problem: `minimize(E, {"y": ..., "z": ...}, ...)` finds it with far
-    fewer evaluations than nesting does.
+    A minimum over y of this minimum is one joint problem: `minimize(E, {"y": ..., "z": ...}, ...)` finds it
+    with far fewer evaluations than nesting does.
 
     Args:
         energy: an energy of the latent and other variables.
@@ -48,8 +49,8 @@ def min_over(
         method: how to minimize over it, e.g. `LBFGS()`, `FISTA()`, `Enumerate(values)`.
         start: where to begin, an object of `ebm.infer.starts` (for several latents: a dict of them).
         max_steps, tol: as in `minimize`.
-        differentiate: "no" detaches z* (value and first derivative exact; a second one raises); "implicit" makes
-            all derivatives up to the third right; "unroll" differentiates through the steps.
+        differentiate: "no" detaches z* (value and first derivative exact; a second one raises); "implicit"
+            makes all derivatives up to the third right; "unroll" differentiates through the steps.
 
     Example:
         >>> from ebm import energy
@@ -84,8 +85,8 @@ class MinOver(Energy):
         starts = dict(start) if isinstance(start, Mapping) else {names[0]: start}
         if set(starts) != set(names) or not all(isinstance(s, Start) for s in starts.values()):
             raise TypeError(
-                f"min_over needs a start object for each of {', '.join(names)}, such as Zeros(8) or Normal(8) from "
-                f"ebm.infer.starts; got {start!r}."
+                f"min_over needs a start object for each of {', '.join(names)}, such as Zeros(8) or "
+                f"Normal(8) from ebm.infer.starts; got {start!r}."
             )
         unknown = [n for n in names if n not in energy.variables]
         if unknown:
@@ -195,7 +196,7 @@ class MinOver(Energy):
 
     def solve(self, **variables: Any) -> Solution:
         """The minimizer z* and how it was found, for given values of all other variables."""
-        over = {name: start for name, start in self.starts.items()}
+        over = dict(self.starts.items())
         return minimize(
             self.energy,
             next(iter(over.values())) if self.single else over,

@@ -1,10 +1,10 @@
-"""Losses: what shapes an energy. A loss looks at an energy and at data, and says how badly shaped the energy is.
+"""Losses: what shapes an energy. A loss says how badly an energy is shaped for given data.
 
     L(E, data) = (1/B) Σ_i ℓ(E, data_i),        a sum of losses is a loss, and so is a multiple of one
 
-A loss that only pushes the energy of the data down is minimized by an energy that is low everywhere. So either the
-loss also pushes up elsewhere (`ebm.contrastive`), or the energy is built such that it cannot be low everywhere
-(`ebm.regularized`); then `AverageEnergy` is all it takes.
+A loss that only pushes the energy of the data down is smallest for an energy that is low everywhere. So
+either the loss also pushes up elsewhere (`ebm.contrastive`), or the energy is built such that it cannot be low
+everywhere (`ebm.regularized`); then `AverageEnergy` is all it takes.
 
 Reference: LeCun, Chopra, Hadsell, Ranzato, Huang (2006), "A Tutorial on Energy-Based Learning", sect. 2.2.
 """
@@ -29,8 +29,8 @@ class LossOutput(NamedTuple):
 
     Attributes:
         loss: what to differentiate, 0-dimensional.
-        terms: numbers worth watching, 0-dimensional and detached. "energy on data" is the mean energy of the data;
-            "energy off data", where there is one, that of the points which the loss pushes up.
+        terms: numbers worth watching, 0-dimensional and detached. "energy on data" is the mean energy of the
+            data; "energy off data", where there is one, that of the points which the loss pushes up.
     """
 
     loss: Tensor
@@ -43,10 +43,10 @@ class LossOutput(NamedTuple):
 
 
 class Loss(nn.Module, ABC):
-    """A functional of an energy; subclasses write `forward(self, energy, generator=None, **data) -> LossOutput`.
+    """A functional of an energy; subclasses write `forward(self, energy, generator=None, **data)`.
 
-    Losses add and scale: `AverageEnergy() + 0.1 * Denoising(Gaussian(0.2))`. A loss is a module, since some have
-    parameters of their own (a learned log Z, a generator of contrastive points).
+    Losses add and scale: `AverageEnergy() + 0.1 * Denoising(Gaussian(0.2))`. A loss is a module, since some
+    have parameters of their own (a learned log Z, a generator of contrastive points).
     """
 
     @abstractmethod
@@ -55,7 +55,7 @@ class Loss(nn.Module, ABC):
 
     def __call__(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         if not isinstance(energy, Energy):
-            raise TypeError(f"a loss is called with an energy, {self.label}(energy, generator, y=y); got {energy!r}.")
+            raise TypeError(f"{self.label} is called as loss(energy, generator, y=y); got {energy!r} first.")
         output: LossOutput = super().__call__(energy, generator, **data)
         return output
 
@@ -88,7 +88,7 @@ class Loss(nn.Module, ABC):
 class AverageEnergy(Loss):
     """The mean energy of the data: pushes down, and does nothing else.
 
-    L = (1/B) Σ_i E(y_i). It trains every energy that cannot be low everywhere, and collapses every energy that can.
+    L = (1/B) Σ_i E(y_i). It trains every energy that cannot be low everywhere, and collapses every other.
 
     Example:
         >>> from ebm import energy
@@ -110,8 +110,9 @@ class SumOfLosses(Loss):
 
     def __init__(self, *losses: Loss):
         super().__init__()
-        parts = [part for loss in losses for part in (loss.parts if isinstance(loss, SumOfLosses) else (loss,))]
-        self.parts = nn.ModuleList(parts)
+        self.parts = nn.ModuleList()
+        for loss in losses:
+            self.parts.extend(loss.parts if isinstance(loss, SumOfLosses) else [loss])
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         total: Tensor | None = None

@@ -2,12 +2,12 @@
 
     F_β(x, y) = -(1/β) log ∫ exp(-β E(x, y, z)) dμ(z)
 
-μ is the measure that the nodes of `by` stand for: uniform over a set or a box by default (so F_β lies between the
-minimum and the maximum over z), or the plain sum or integral. β = ∞ is the minimum over the nodes, 0 the mean,
--∞ the maximum; a negative β is averse to risk.
+μ is the measure that the nodes of `by` stand for: uniform over a set or a box by default (so F_β lies between
+the minimum and the maximum over z), or the plain sum or integral. β = ∞ is the minimum over the nodes, 0 the
+mean, -∞ the maximum; a negative β is averse to risk.
 
-Reference: LeCun et al. (2006), "A Tutorial on Energy-Based Learning", eq. 7-9; Föllmer & Schied (2002), entropic
-risk.
+Reference: LeCun et al. (2006), "A Tutorial on Energy-Based Learning", eq. 7-9; Föllmer & Schied (2002),
+entropic risk.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def marginal_over(
     Args:
         energy: an energy of the latent and other variables.
         latent: the name of the latent variable.
-        beta: inverse temperature, any real number or ±inf (inf: minimum over the nodes; 0: mean; -inf: maximum).
+        beta: inverse temperature, any real number or ±inf (inf: minimum over the nodes; 0: mean; -inf:
+            maximum).
         by: how to integrate: `Finite`, `AllChoices`, `Grid` or `Importance` of `ebm.nodes`.
         max_rows: evaluate at most so many (row, node) pairs at once.
 
@@ -91,7 +92,7 @@ class Posterior:
 
 
 class MarginalOver(Energy):
-    """F_β(...) = -(1/β) log ∫ exp(-β E(..., z)) dμ(z); made by `marginal_over`, which documents the arguments."""
+    """F_β(...) = -(1/β) log ∫ exp(-β E(..., z)) dμ(z); made by `marginal_over`, which says the rest."""
 
     def __init__(self, energy: Energy, latent: str, beta: float, by: Nodes, max_rows: int | None = None):
         super().__init__()

@@ -2,9 +2,9 @@
 
     ∫ f(z) dμ(z)  ≈  Σ_k w_k f(z_k)
 
-Exact for finite sets, quadrature on boxes in one and two dimensions, importance sampling elsewhere. By default μ is
-normalized (uniform over the set or box; the proposal itself): `normalized=False` makes it the sum over the set or
-the integral dz.
+Exact for finite sets, quadrature on boxes in one and two dimensions, importance sampling elsewhere. By
+default μ is normalized (uniform over the set or box; the proposal itself): `normalized=False` makes it the
+sum over the set or the integral dz.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     value(u) = E(u),    value_and_grad(u) = (E, ∇E),    E = smooth + Σ_i w_i h_i  where the h_i have a prox
 
-One free variable is u itself, whatever its shape; several are laid out flat in (B, D). Randomness and row data
-follow the rows: after `rows(index)` the problem is that of the surviving rows, and what is drawn for one of them
-is what it would have been with all of them there.
+One free variable is u itself, whatever its shape; several are laid out flat in (B, D). Randomness and row
+data follow the rows: after `rows(index)` the problem is that of the surviving rows, and what is drawn for one
+of them is what it would have been with all of them there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Problem:
         self.bound, self.shapes, self.constraints = bound, dict(shapes), constraints
         self.generator, self.choices, self.max_rows = generator, dict(choices or {}), max_rows
         self.create_graph, self.full_batch = create_graph, batch
-        self.fast: Callable[[Problem, Tensor, bool], tuple[Tensor, Tensor]] | None = None  # a compiled `differentiate`
+        self.fast: Callable[[Problem, Tensor, bool], tuple[Tensor, Tensor]] | None = (
+            None  # a compiled `differentiate`
+        )
         self._ones: Tensor | None = None  # dE/dE, (B,), made once
         self.live: Tensor | None = None  # rows of the full batch that are left; None: all
         self._repeated: dict[int, Problem] = {}  # by number of copies: candidates come again at every step
@@ -166,7 +168,7 @@ class Problem:
     # The parts with a prox ----------------------------------------------------------------------------------
 
     def prox(self, u: Tensor, step: Tensor) -> Tensor:
-        """argmin_v Σ_i step·w_i·h_i(v) + ½|v - u|² with one step per row, (B,); u itself where no term has a prox."""
+        """argmin_v Σ_i step·w_i·h_i(v) + ½|v - u|² with one step per row, (B,); without a prox, u."""
         if not self.prox_terms:
             return u
         values = self.unpack(u)
@@ -227,7 +229,7 @@ class Problem:
         return self._with(self.bound.detach(), tuple(c.detach() for c in self.constraints))
 
     def candidates(self, u: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Energies and violations, (B, K), of K candidates a row, u (B, K, *shape), at most `max_rows` rows at once."""
+        """Energies and violations, (B, K), of K candidates a row, (B, K, *shape), at most `max_rows` at once."""
         batch, count = u.shape[:2]
         chunk = count if self.max_rows is None else max(1, min(count, self.max_rows // max(batch, 1)))
         energies, violations = [], []
@@ -242,17 +244,18 @@ class Problem:
         return torch.cat(energies, 1), None if violations[0] is None else torch.cat(violations, 1)
 
     def per_row(self, setting: float | Tensor) -> float | Tensor:
-        """A method's setting: one number, or one per row of the full batch, (B,), of which the live rows are kept."""
+        """A method's setting: one number, or of one per row of the full batch, (B,), those of the live rows."""
         if not isinstance(setting, Tensor) or setting.ndim == 0:
             return setting
         if setting.shape != (self.full_batch,):
             raise ValueError(
-                f"a setting per row has shape ({self.full_batch},), one number a row; got {tuple(setting.shape)}."
+                f"a setting per row has shape ({self.full_batch},), one number a row; got "
+                f"{tuple(setting.shape)}."
             )
         return setting if self.live is None else setting[self.live]
 
     def normal(self, like: Tensor, *count: int) -> Tensor:
-        """Standard normal noise (B, *count, *shape) for u = `like`: drawn for the full batch, live rows kept."""
+        """Standard normal noise (B, *count, *shape) for u = `like`, drawn for the full batch: live rows kept."""
         shape = (*count, *like.shape[1:])
         noise = torch.empty(self.full_batch, *shape, dtype=like.dtype, device=like.device)
         noise.normal_(generator=self.generator)

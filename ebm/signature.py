@@ -21,7 +21,7 @@ class Signed(Protocol):
 
 
 def read_signature(function: Callable[..., Any], skip: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The parameters of a function without a default (variables) and with one (options), `skip` leading ones apart."""
+    """A function's parameters without a default (variables) and with one (options), after `skip` others."""
     parameters = list(inspect.signature(function).parameters.values())[skip:]
     named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     return (
@@ -35,8 +35,8 @@ def check_output(energy: Any, batch: int, who: str) -> None:
     if not isinstance(energy, Tensor) or energy.shape != (batch,):
         came = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
         raise ValueError(
-            f"{who} must return one energy a row, shape ({batch},); it returned {came}. Sum over every dimension but "
-            f"the first, e.g. e.flatten(1).sum(1)."
+            f"{who} must return one energy a row, shape ({batch},); it returned {came}. Sum over every "
+            f"dimension but the first, e.g. e.flatten(1).sum(1)."
         )
     if not energy.is_floating_point():
         raise TypeError(
@@ -61,6 +61,6 @@ def refuse_missing(energy: Signed, came: Collection[str]) -> None:
     missing = [v for v in energy.variables if v not in came]
     if missing:
         raise TypeError(
-            f"{describe(energy)}; got {', '.join(came) or 'nothing'}, so {', '.join(map(repr, missing))} is missing. "
-            f"Pass a value, or minimize or marginalize it first: min_over(E, {missing[0]!r}, ...)."
+            f"{describe(energy)}; got {', '.join(came) or 'nothing'}, so {', '.join(map(repr, missing))} is "
+            f"missing. Pass a value, or minimize or marginalize it first: min_over(E, {missing[0]!r}, ...)."
         )

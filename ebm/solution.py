@@ -1,4 +1,4 @@
-"""What a solve returns: the minimizer found, its energy, and for every row why it stopped; samples likewise."""
+"""What a solve returns: the minimizer found, its energy, why each row stopped; and samples likewise."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class Solution:
 
     Attributes:
         value: the best point found, a tensor or a dict of tensors like `over`, each (B, *shape).
-        energy: the energy there, (B,); never above the energy of the start (of an allowed start, where there are
-            constraints).
+        energy: the energy there, (B,); never above the energy of the start (of an allowed start, where there
+            are constraints).
         converged: whether a stopping test was met, (B,) bool.
         steps: steps taken, (B,) int64.
         stopped_by: which test fired, (B,) uint8 codes of `Stop`; `reasons` spells them out.
-        gradient_norm: ‖∇E‖₂ at the last point tested (with a prox, of the generalized gradient), (B,); None where
-            the method has no gradient.
+        gradient_norm: ‖∇E‖₂ at the last point tested (with a prox, of the generalized gradient), (B,); None
+            where the method has no gradient.
         violation: Σ_i max(0, constraint_i), (B,); None without `subject_to`.
         trace: the whole path, if `trace=True`.
     """
@@ -79,21 +79,22 @@ class Solution:
         energy = self.energy.detach()
         span = f"{energy.min():.6g} to {energy.max():.6g}" if len(energy) else "of no row"
         return (
-            f"Solution: {int(self.converged.sum())} of {len(energy)} rows converged ({counts}); energy {span}; "
-            f"at most {int(self.steps.max()) if len(energy) else 0} steps"
+            f"Solution: {int(self.converged.sum())} of {len(energy)} rows converged ({counts}); energy "
+            f"{span}; at most {int(self.steps.max()) if len(energy) else 0} steps"
         )
 
 
 class UnconvergedError(RuntimeError):
-    """Raised on request (`raise_unconverged=True`) when a row did not converge; `solution` holds what was found."""
+    """Raised on request (`raise_unconverged=True`) when a row did not converge; see its `solution`."""
 
     def __init__(self, solution: Solution):
         self.solution = solution
         rows = (~solution.converged).nonzero().flatten().tolist()
         shown = ", ".join(f"{r} ({solution.reasons[r]})" for r in rows[:5])
         super().__init__(
-            f"{len(rows)} of {len(solution.energy)} rows did not converge: {shown}{', ...' if len(rows) > 5 else ''}. "
-            f"Allow more max_steps, a larger tol or another step size; the exception's .solution holds the best points."
+            f"{len(rows)} of {len(solution.energy)} rows did not converge: "
+            f"{shown}{', ...' if len(rows) > 5 else ''}. Allow more max_steps, a larger tol or another step "
+            "size; the exception's .solution holds the best points."
         )
 
 

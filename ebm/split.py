@@ -1,4 +1,4 @@
-"""Which terms of an energy can be treated better than by autograd: those with a prox, and those with a closed form.
+"""Which terms of an energy can be treated better than by autograd: those with a prox or a closed form.
 
 E(u) = smooth(u) + Σ_i w_i h_i(u),        prox_{t w_i h_i} known for each h_i, at most one h_i on a variable
 """
@@ -13,7 +13,7 @@ from ebm.binder import Free, Term
 def split_prox(terms: Iterable[Term]) -> tuple[tuple[Term, ...], dict[str, Term]]:
     """The terms without a prox, and for each variable the one term whose prox acts on it.
 
-    A term whose variable is given is a constant, and one whose variable is a function of others is differentiated.
+    A term whose variable is given is a constant; one whose variable is a function of others is smooth.
 
     Raises:
         ValueError: if two terms have a prox on the same variable, or one has a negative weight.
@@ -26,13 +26,13 @@ def split_prox(terms: Iterable[Term]) -> tuple[tuple[Term, ...], dict[str, Term]
             smooth.append(term)
         elif variable in proxes:
             raise ValueError(
-                f"{proxes[variable].label!r} and {term.label!r} both have a prox on {variable!r}, and the order of two "
-                f"proxes changes the answer: write one joint term with a prox of its own."
+                f"{proxes[variable].label!r} and {term.label!r} both have a prox on {variable!r}, and the "
+                f"order of two proxes changes the answer: write one joint term with a prox of its own."
             )
         elif float(term.weight) < 0:
             raise ValueError(
-                f"{term.label!r} has a prox and the negative weight {float(term.weight):g}; minus a prox term is not a "
-                f"prox term. Use a positive weight."
+                f"{term.label!r} has a prox and the negative weight {float(term.weight):g}; minus a prox "
+                f"term is not a prox term. Use a positive weight."
             )
         else:
             proxes[variable] = term
@@ -40,7 +40,7 @@ def split_prox(terms: Iterable[Term]) -> tuple[tuple[Term, ...], dict[str, Term]
 
 
 def _prox_variable(term: Term) -> str | None:
-    """The free variable on which a term's prox acts; None if it has no prox or its variable is not itself free."""
+    """The free variable on which a term's prox acts; None if it has no prox or acts on nothing free."""
     if not hasattr(term.leaf, "prox"):
         return None
     (name,) = term.leaf.variables

@@ -2,10 +2,10 @@
 
     fast(problem, ...) = function(problem, ...),        its arithmetic fused into few kernels
 
-The problem is an argument of the compiled function, not a part of it: torch guards on the problem's structure and
-takes its row data, settings and parameters as inputs. So nothing is compiled again when rows are dropped, when a
-parameter is learned, or in the next solve of the same energy. The gradient inside is `torch.func.grad`
-(`Problem.value_and_grad` sees to it), which one compiled graph can hold, and `torch.autograd.grad` can't.
+The problem is an argument of the compiled function, not a part of it: torch guards on the problem's structure,
+and takes its row data, settings and parameters as inputs. So nothing is compiled again when rows are dropped,
+when a parameter is learned, or in the next solve of the same energy. In there the gradient is `torch.func.grad`
+(`Problem.differentiate` sees to it), which fits into one compiled graph, where `torch.autograd.grad` doesn't.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ _COMPILED: WeakKeyDictionary[nn.Module, dict[Callable[..., Any], Compiled]] = We
 
 
 class Compiled:
-    """A function that runs compiled; once that fails it says why and runs as it is from then on.
+    """A function that runs compiled; once that fails it says why, and from then on runs as it is.
 
     Args:
-        function: takes and returns tensors and containers of them; no side effects.
-        device: where it will run; on a CUDA device the kernels of a call are launched as one graph.
+        function: of a module's top level; takes and returns tensors and containers of them, without side effects.
+        device: where it will run. On a CUDA device the kernels of a call are launched as one graph.
     """
 
     def __init__(self, function: Callable[..., Any], device: torch.device):
-        self.function, self.failed = function, False
-        self.graphs = device.type == "cuda"
-        own = types.FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
-        mode = "reduce-overhead" if self.graphs else None  # own: torch counts recompilations by code object
+        self.function, self.failed, self.graphs = function, False, device.type == "cuda"
+        own = types.FunctionType(  # torch counts, and limits, recompilations by code object
+            function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__
+        )
+        mode = "reduce-overhead" if self.graphs else None
         self.fast = torch.compile(own, fullgraph=True, dynamic=True, mode=mode)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -46,16 +47,32 @@ class Compiled:
             return self.function(*arguments)
         try:
             result = self.fast(*arguments)
-        except Exception as error:  # of many types; if it is the energy's own, it comes again below
+        except Exception as error:  # torch raises many types; the energy's own errors come again below
             self.failed = True
             warnings.warn(
-                f"compile=True: torch.compile failed, so this energy runs without it, slower but the same. The reason: "
-                f"{type(error).__name__}: {_first_lines(error)}",
+                f"compile=True: torch.compile cannot take this energy, so it runs without, slower but the same. "
+                f"The reason: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
                 RuntimeWarning,
                 stacklevel=3,
             )
             return self.function(*arguments)
-        return map_rows(result, torch.clone) if self.graphs else result  # the next launch overwrites a graph's outputs
+        return map_rows(result, torch.clone) if self.graphs else result  # a graph's next launch overwrites them
+
+
+def compiled(function: Callable[..., Any], problem: Problem, device: torch.device) -> Callable[..., Any]:
+    """The function, compiled once for each energy that it is used with.
+
+    Args:
+        function: as `Compiled` takes it; one of its arguments is the problem.
+        problem: its energy is what the compiled code is kept with; it goes when the energy goes.
+        device: where the problem lives.
+    """
+    if not problem.bound.summands:
+        return function
+    mine = _COMPILED.setdefault(problem.bound.summands[0].leaf, {})
+    if function not in mine:
+        mine[function] = Compiled(function, device)
+    return mine[function]
 
 
 def with_compiled_gradient(problem: Problem, device: torch.device) -> Problem:
@@ -68,23 +85,3 @@ def with_compiled_gradient(problem: Problem, device: torch.device) -> Problem:
 def differentiate(problem: Problem, u: Tensor, smooth: bool) -> tuple[Tensor, Tensor]:
     """E(u) and ∇E(u), as a function of the problem."""
     return problem.differentiate(u, smooth)
-
-
-def compiled(function: Callable[..., Any], problem: Problem, device: torch.device) -> Callable[..., Any]:
-    """`function`, compiled once for each energy that it is used with.
-
-    Args:
-        function: a function of a module's top level, whose arguments include the problem.
-        problem: the energy, to which the compiled code is attached; it goes when the energy goes.
-        device: where the problem lives.
-    """
-    if not problem.bound.summands:
-        return function
-    mine = _COMPILED.setdefault(problem.bound.summands[0].leaf, {})
-    if function not in mine:
-        mine[function] = Compiled(function, device)
-    return mine[function]
-
-
-def _first_lines(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -6,8 +6,8 @@ r = u - prox(u - ∇_u E_smooth). One Newton step whose Jacobian J is held fixed
     û(θ) = u* - J⁻¹ (r(u*, θ) - r(u*, θ)|held),        J = ∂r/∂u at u*,
 
 has the value u* and the derivative du*/dθ = -J⁻¹ ∂r/∂θ of the implicit function theorem. Since û is off by
-second order in dθ and E is flat at u*, E(û(θ), θ) is off by fourth order: the free energy F(θ) = min_u E has the
-right value, gradient, Hessian and third derivative. With proxes, J by itself restricts the system to the
+second order in dθ and E is flat at u*, E(û(θ), θ) is off by fourth order: the free energy F(θ) = min_u E has
+the right value, gradient, Hessian and third derivative. With proxes, J by itself restricts the system to the
 coordinates whose prox has a non-zero derivative.
 
 Reference: Griewank & Walther (2008), "Evaluating Derivatives", sect. 15; Bertrand et al. (2020), "Implicit
@@ -67,8 +67,9 @@ def _refuse_singular(rows: Tensor) -> None:
     if bool(rows.any()):
         shown = rows.nonzero().flatten().tolist()[:5]
         raise RuntimeError(
-            f"the Hessian of the energy is singular at the minimizer of rows {shown}: a flat direction, or not a minimum, "
-            f"so the minimizer has no derivative there. Add a small L2 term, solve to a smaller tol, or use 'unroll'."
+            f"the Hessian of the energy is singular at the minimizer of rows {shown}: a flat direction, or "
+            f"not a minimum, so the minimizer has no derivative there. Add a small L2 term, solve to a "
+            "smaller tol, or use 'unroll'."
         )
 
 
@@ -141,7 +142,7 @@ def _conjugate_gradients(operator: Any, b: Tensor) -> Tensor:
 
 
 class _Envelope(Function):
-    """z*, held: no first derivative with respect to the sources, and an error where a second one would lack a term."""
+    """z*, held: no first derivative by the sources, and an error where a second one would lack a term."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, *sources: Tensor) -> Tensor:
@@ -168,13 +169,14 @@ class _NoSecondDerivative(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         raise RuntimeError(
-            "this is a second derivative of a free energy F = min_z E whose z* is detached; it would silently lack the "
-            "term -E_yz E_zz⁻¹ E_zy. Use min_over(..., differentiate='implicit') (or 'unroll')."
+            "this is a second derivative of a free energy F = min_z E whose z* is detached; it would "
+            "silently lack the term -E_yz E_zz⁻¹ E_zy. Use min_over(..., differentiate='implicit') (or "
+            "'unroll')."
         )
 
 
 def hold_minimum(z: Tensor, sources: list[Tensor]) -> Tensor:
-    """z*, detached, such that first derivatives are right and a second derivative raises an error that names the cure.
+    """z*, detached: first derivatives are right, and a second one raises an error that names the cure.
 
     Args:
         z: the minimizer.

@@ -45,14 +45,14 @@ class GradientDescent(Method):
 class Armijo(Method):
     """Steepest descent with backtracking: the first t of s, s/2, s/4, ... with E(u - t g) <= E(u) - c t |g|².
 
-    Each row has its own t, which starts the next search at twice its last value. Close to the minimum, where the
-    difference of two energies is lost in rounding, the slopes at both ends decide in its place,
+    Each row has its own t, which starts the next search at twice its last value. Close to the minimum, where
+    the difference of two energies is lost in rounding, the slopes at both ends decide in its place,
     -⟨∇E(u - t g), g⟩ <= ½|g|² (Armijo 1966; the idea of Hager & Zhang 2005, sect. 4).
 
     Args:
         step_size: the first trial step of the first search, > 0, one number or one per row (B,).
-        decrease: c in (0, ½), the share of the promised decrease that is asked for; steps near the limit of stability,
-            which zigzag, pass a small one (Boyd & Vandenberghe 2004, sect. 9.2, use 0.01 to 0.3).
+        decrease: c in (0, ½), the share of the promised decrease that is asked for; steps near the limit of
+            stability, which zigzag, pass a small one (Boyd & Vandenberghe 2004, sect. 9.2, use 0.01 to 0.3).
         halvings: how often a step is halved at most; a row that finds none has stalled.
     """
 

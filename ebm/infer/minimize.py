@@ -1,9 +1,9 @@
 """Minimization: the loop that every method shares, with a verdict for each row.
 
-    u* = argmin_u E(u, given),        state_0 = init(u_0),  state_{k+1} = step(state_k)  until every row has stopped
+    u* = argmin_u E(u, given),    state_0 = init(u_0),  state_{k+1} = step(state_k)  until every row stopped
 
-The loop keeps each row's best point, records a row the moment its test fires, drops rows that are done where that
-pays, and reports rows that became NaN or infinite. What it returns is never worse than the start.
+The loop keeps each row's best point, records a row the moment its test fires, drops rows that are done where
+that pays, and reports rows that became NaN or infinite. What it returns is never worse than the start.
 """
 
 from __future__ import annotations
@@ -51,15 +51,16 @@ def minimize(
 
     Args:
         energy: an energy, or one that is already bound.
-        over: the free variables' starting values {name: (B, *shape)}; a bare value where there is one variable.
-            A value is a tensor, a start object (`ebm.infer.starts`) or `Choices`.
+        over: the free variables' starting values {name: (B, *shape)}; a bare value where there is one
+            variable. A value is a tensor, a start object (`ebm.infer.starts`) or `Choices`.
         method: how to search, e.g. `GradientDescent(0.1)`, `LBFGS()`, `FISTA()`, `Enumerate()`, `CEM()`.
         given: the values of all other variables, B rows first; options of the energy may stand here too.
         subject_to: constraints, energies that are allowed where they are <= 0.
         max_steps: steps at most.
         tol: what the method's test compares with; for gradient methods ‖∇E‖₂ <= tol.
-        differentiate: "no" detaches the solution; "unroll" differentiates through the steps; "implicit" through the
-            condition ∇E(u*) = 0 (one differentiable Newton step at u*), at a memory independent of the steps.
+        differentiate: "no" detaches the solution; "unroll" differentiates through the steps; "implicit"
+            through the condition ∇E(u*) = 0 (one differentiable Newton step at u*), at a memory independent
+            of the steps.
         trace: keep every step's energy and point (memory grows with the steps).
         generator: source of all randomness.
         raise_unconverged: raise `UnconvergedError` if a row did not converge.
@@ -119,7 +120,7 @@ def solve(
     trace: bool = False,
     unroll: bool = False,
 ) -> Solution:
-    """The loop of `minimize` for a problem and its start u; `value` comes back in the problem's own layout."""
+    """The loop of `minimize` for a problem and its start u; `value` comes back as laid out by the problem."""
     record = Record(problem, method, max_steps, trace, unroll)
     every = (
         1 if method.population or u.device.type == "cpu" else ELSEWHERE_EVERY
@@ -131,9 +132,10 @@ def solve(
         last = step == max_steps
         if last or step % every == 0:
             codes = method.verdict(state, tol)
-            if last or step % FINITE_EVERY == 0 or bool(codes.any()):
+            everywhere = last or step % FINITE_EVERY == 0
+            if everywhere or bool(codes.any()):
                 if last or step or not method.population:  # a search may start at NaN
-                    codes = record.mark_nonfinite(codes, state)  # where E is NaN, ∇E = 0 is no minimum
+                    codes = record.mark_nonfinite(codes, state, everywhere)  # where E is NaN, ∇E = 0 is no minimum
                 problem, state = record.stop(problem, state, codes, step)
         if last or record.finished:
             break
@@ -156,24 +158,25 @@ def check_suits(method: Method, problem: Problem, differentiate: str = "no") -> 
     name = type(method).__name__
     if problem.choices and not method.discrete:
         raise TypeError(
-            f"{name} moves along a gradient or in a continuous space, and {', '.join(problem.choices)} holds Choices; use "
-            f"Enumerate(), or DynamicProgramming() on a Staged energy."
+            f"{name} moves along a gradient or in a continuous space, and {', '.join(problem.choices)} holds "
+            f"Choices; use Enumerate(), or DynamicProgramming() on a Staged energy."
         )
     if problem.choices and len(problem.choices) < len(problem.shapes):
         raise TypeError(
-            f"{', '.join(problem.choices)} holds Choices and {', '.join(set(problem.shapes) - set(problem.choices))} real "
-            f"numbers; no method searches both at once. Minimize one of them first: min_over(E, name, method)."
+            f"{', '.join(problem.choices)} holds Choices and "
+            f"{', '.join(set(problem.shapes) - set(problem.choices))} real numbers; no method searches both "
+            "at once. Minimize one of them first: min_over(E, name, method)."
         )
     if problem.constraints and not method.population:
         raise TypeError(
-            f"{name} cannot keep to `subject_to`; use CEM or Enumerate, or add the constraint as a term with a prox "
-            f"(Box, Simplex, Sphere) and a proximal method."
+            f"{name} cannot keep to `subject_to`; use CEM or Enumerate, or add the constraint as a term with "
+            f"a prox (Box, Simplex, Sphere) and a proximal method."
         )
     walls = [t.label for t in problem.prox_terms.values() if t.leaf.indicator]
     if walls and not (method.proximal or method.population):
         raise TypeError(
-            f"{', '.join(walls)} is +inf outside a set, which a gradient cannot see; {name} would leave it. Use a "
-            f"proximal method: ProximalGradient, FISTA, SpaRSA."
+            f"{', '.join(walls)} is +inf outside a set, which a gradient cannot see; {name} would leave it. "
+            f"Use a proximal method: ProximalGradient, FISTA, SpaRSA."
         )
     if differentiate == "implicit" and method.discrete:
         raise TypeError(

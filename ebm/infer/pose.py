@@ -35,8 +35,8 @@ def pose(
 
     Raises:
         TypeError: for unknown, missing or doubly named variables, and for values of the wrong type or dtype.
-        ValueError: for shapes, devices or batches that don't fit together, an empty batch, or a module in training
-            mode whose output for a row depends on its neighbours or on chance.
+        ValueError: for shapes, devices or batches that don't fit together, an empty batch, or a module in
+            training mode whose output for a row depends on its neighbours or on chance.
     """
     given = dict(given or {})
     wanted = _by_name(energy, over, given)
@@ -101,8 +101,8 @@ def _check_names(energy: Energy | Bound, over: Mapping[str, Any], given: Mapping
         raise TypeError(f"{_describe(energy)}; it has no {', '.join(map(repr, unknown))}.")
     if missing:
         raise TypeError(
-            f"{_describe(energy)}; {', '.join(map(repr, missing))} is neither in `over` nor in `given`. Pass a value "
-            f"for it, or minimize or marginalize it first: min_over(E, {missing[0]!r}, ...)."
+            f"{_describe(energy)}; {', '.join(map(repr, missing))} is neither in `over` nor in `given`. Pass "
+            f"a value for it, or minimize or marginalize it first: min_over(E, {missing[0]!r}, ...)."
         )
 
 
@@ -134,8 +134,8 @@ def _starting_values(
             )
         if not isinstance(value, Choices) and not out[name].is_floating_point():
             raise TypeError(
-                f"a free variable is a floating-point tensor; {name!r} has dtype {out[name].dtype}. Convert it with "
-                f".float(), or search over whole numbers with Choices(start, n)."
+                f"a free variable is a floating-point tensor; {name!r} has dtype {out[name].dtype}. Convert "
+                f"it with .float(), or search over whole numbers with Choices(start, n)."
             )
     return out
 
@@ -166,8 +166,9 @@ def _check_values(energy: Energy | Bound, values: Mapping[str, Tensor], given: M
         random = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
         if module.training and (mixes or random):
             raise ValueError(
-                f"{module_name or type(module).__name__} ({type(module).__name__}) is in training mode, where the energy "
-                f"of a row depends on {'its neighbours' if mixes else 'chance'}; call energy.eval() before solving."
+                f"{module_name or type(module).__name__} ({type(module).__name__}) is in training mode, "
+                f"where the energy of a row depends on {'its neighbours' if mixes else 'chance'}; call "
+                "energy.eval() before solving."
             )
     for parameter_name, parameter in energy.named_parameters():
         if parameter.is_floating_point():
@@ -184,5 +185,6 @@ def _check_alike(
         )
     if floats is not None and tensor.is_floating_point() and tensor.dtype != floats[1].dtype:
         raise TypeError(
-            f"{floats[0]!r} is {floats[1].dtype}, {other!r} is {tensor.dtype}; convert one (.to(dtype), energy.double())."
+            f"{floats[0]!r} is {floats[1].dtype}, {other!r} is {tensor.dtype}; convert one (.to(dtype), "
+            "energy.double())."
         )

@@ -36,8 +36,8 @@ class Record:
         check_output(state["value"], batch, "the energy")
         if u.is_floating_point() and state["value"].dtype != u.dtype:
             raise TypeError(
-                f"the free variables are {u.dtype} and the energy came out as {state['value'].dtype}: a buffer or constant "
-                f"of another dtype. Convert one (y.to(dtype), energy.to(dtype))."
+                f"the free variables are {u.dtype} and the energy came out as {state['value'].dtype}: a "
+                f"buffer or constant of another dtype. Convert one (y.to(dtype), energy.to(dtype))."
             )
         self.u, self.energy = state["u"].clone(), state["value"].clone()
         self.first_u, self.first_energy = state["u"], state["value"]
@@ -68,15 +68,18 @@ class Record:
             self.energies.append(self.energy.index_copy(0, going, state["value"][here]))
             self.points.append(self.u.index_copy(0, going, state["u"][here]))
 
-    def mark_nonfinite(self, codes: Tensor, state: State) -> Tensor:
-        """Add the code for rows whose energy or point is NaN or infinite (an energy may be +inf at the start)."""
-        u, value = state["u"], state["value"]
-        bad = ~torch.isfinite(value)
-        if u.is_floating_point():
-            bad = bad | ~torch.isfinite(flat(u)).all(1)
+    def mark_nonfinite(self, codes: Tensor, state: State, everywhere: bool) -> Tensor:
+        """Add the code for rows whose energy or point is NaN or infinite (an energy may be +inf at the start).
+
+        Looks at all rows `everywhere`, else at those alone whose test fired: a look at all costs as much as a step.
+        """
+        rows = torch.arange(len(codes), device=codes.device) if everywhere else codes.nonzero().flatten()
+        u, value = (state[name] if everywhere else state[name][rows] for name in ("u", "value"))
+        finite = torch.isfinite(flat(u)).all(1)
+        bad = ~(torch.isfinite(value) & finite)
         if self.method.proximal or self.method.population:
-            bad = bad & ~((value == torch.inf) & torch.isfinite(flat(u)).all(1))
-        return torch.where(bad, torch.full_like(codes, int(Stop.NON_FINITE)), codes)
+            bad = bad & ~((value == torch.inf) & finite)
+        return codes.index_fill(0, rows[bad], int(Stop.NON_FINITE))
 
     def stop(self, problem: Problem, state: State, codes: Tensor, step: int) -> tuple[Problem, State]:
         """Write down the rows whose test fired (at the last step: all), and drop them where that pays."""
@@ -89,7 +92,10 @@ class Record:
             return problem, state
         rows = self.live[fired]
         u, energy = self._result(state, fired, codes[fired])
-        self.u, self.energy = self.u.index_copy(0, rows, u), self.energy.index_copy(0, rows, energy)
+        if self.unroll:
+            self.u, self.energy = self.u.index_copy(0, rows, u), self.energy.index_copy(0, rows, energy)
+        else:
+            self.u[rows], self.energy[rows] = u, energy
         self.codes[rows], self.steps[rows] = codes[fired], step
         if self.gradient_norm is not None:
             self.gradient_norm[rows] = state["gradient_norm"][fired].detach()
@@ -178,7 +184,7 @@ def _of(rows: Tensor | None, index: Tensor) -> Tensor | None:
 
 def _stale() -> ValueError:
     return ValueError(
-        "when rows that had converged were dropped, the energy of the remaining rows changed. It uses tensors of B rows "
-        "that it was not given (a captured tensor does not follow its rows), or mixes rows. Make every row-wise tensor a "
-        "variable and pass it in `given`."
+        "when rows that had converged were dropped, the energy of the remaining rows changed. It uses "
+        "tensors of B rows that it was not given (a captured tensor does not follow its rows), or mixes "
+        "rows. Make every row-wise tensor a variable and pass it in `given`."
     )

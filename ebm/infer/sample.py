@@ -2,9 +2,9 @@
 
     u_1, u_2, ..., u_N ~ p(u | given) ∝ exp(-β E(u, given))
 
-The loop draws the noise, keeps every `thin`-th point after `burn_in` steps in memory allocated once, and counts what
-the chains report. With `compile=True` it hands several steps at a time to torch.compile; the noise is drawn outside,
-in the same order, so that the answer is the same to rounding.
+The loop draws the noise, keeps every `thin`-th point after `burn_in` steps in memory allocated once, and counts
+what the chains report. With `compile=True` it hands several steps at a time to torch.compile; the noise is drawn
+outside, in the same order, so the answer is the same to rounding.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def sample(
         thin: steps from one kept draw to the next; N * thin steps follow the burn-in.
         beta: the inverse temperature β > 0, one number or one per chain (B,).
         generator: source of all randomness.
-        compile: run the steps through torch.compile; if that fails, says so and goes on without.
+        compile: run the steps through torch.compile, which takes seconds to a minute when an energy is first
+            sampled so; if it fails, says so and goes on without.
 
     Returns:
         `Samples`, whose value is (N, B, *shape), detached; its counts are of the steps after the burn-in.
@@ -63,17 +64,19 @@ def sample(
         TypeError, ValueError: for input that does not fit together, saying what was expected and what came.
 
     Warns:
-        RuntimeWarning: if chains became NaN or infinite, or never left a start whose energy was.
+        RuntimeWarning: if chains became NaN or infinite, or met nothing else.
 
     Example:
         >>> from ebm import energy
-        >>> from ebm.infer import HMC
+        >>> from ebm.infer import HMC, sample
         >>> @energy
         ... def bowl(y, center):
         ...     return 0.5 * ((y - center) ** 2).sum(1)
         >>> g = torch.Generator().manual_seed(0)
         >>> y, center = torch.zeros(4, 2), torch.full((4, 2), 3.0)
-        >>> draws = sample(bowl, y, HMC(0.5, 3), given={"center": center}, num_samples=500, burn_in=20, generator=g)
+        >>> draws = sample(
+        ...     bowl, y, HMC(0.5, 3), given={"center": center}, num_samples=500, burn_in=20, generator=g
+        ... )
         >>> draws.value.shape, bool((draws.value.mean((0, 1)) - 3).abs().max() < 0.1)
         (torch.Size([500, 4, 2]), True)
     """
@@ -142,14 +145,16 @@ class _Chains:
             share = counts["accepted"] / (num_samples * thin)
             return Samples(kept["u"], share, counts["divergent"], counts["nonfinite"], kept["value"])
         lost = torch.zeros(kept["u"].shape[1], dtype=torch.int64, device=kept["u"].device)
-        if not bool(torch.isfinite(kept["u"][-1]).all()):  # what has become non-finite stays so
-            lost = (~torch.isfinite(kept["u"].flatten(2))).any(2).sum(0)
+        if not bool(torch.isfinite(kept["u"][-1]).all()):  # what has become NaN or infinite stays so
+            lost = (~torch.isfinite(kept["u"].reshape(*kept["u"].shape[:2], -1))).any(2).sum(0)
         return Samples(kept["u"], torch.ones_like(lost, dtype=kept["u"].dtype), torch.zeros_like(lost), lost)
 
 
 def _check_options(method: Any, num_samples: int, burn_in: int, thin: int, beta: float | Tensor) -> None:
     if not isinstance(method, Sampler):
-        raise TypeError(f"method must be a sampler such as Langevin(0.01), MALA(0.1) or HMC(0.1); got {method!r}.")
+        raise TypeError(
+            f"method must be a sampler such as Langevin(0.01), MALA(0.1) or HMC(0.1, 10); got {method!r}."
+        )
     count("num_samples", num_samples)
     count("burn_in", burn_in, 0)
     count("thin", thin)
@@ -160,34 +165,19 @@ def _check_suits(method: Sampler, problem: Problem) -> None:
     name = type(method).__name__
     if problem.choices:
         raise TypeError(
-            f"{name} moves along a gradient, and {', '.join(problem.choices)} holds Choices. For a few discrete values, "
-            f"enumerate them: p ∝ exp(-βE) is a softmax of their energies."
+            f"{name} moves along a gradient, and {', '.join(problem.choices)} holds Choices. A few discrete values "
+            f"need no chain: p ∝ exp(-βE) is the softmax of -β times their energies."
         )
     walls = [t.label for t in problem.prox_terms.values() if t.leaf.indicator]
     if walls:
         raise TypeError(
-            f"{', '.join(walls)} is +inf outside a set, which a gradient cannot see; {name} would leave it. Sample "
-            f"an unbounded variable and map it into the set with compose, e.g. y=(torch.sigmoid, 'v'), with minus the "
-            f"log of the map's Jacobian as a term; or take a soft wall."
+            f"{', '.join(walls)} is +inf outside a set, which a gradient cannot see; {name} would leave it. Put a "
+            f"smooth wall in its place, or sample an unbounded variable that is mapped into the set: "
+            f"compose(y=(torch.sigmoid, 'v')) and, as a term, minus the log of the map's Jacobian, over β."
         )
 
 
 def _report(samples: Samples, method: Sampler) -> None:
-    """Say aloud which chains hold no samples; the counts alone are easily overlooked."""
-    name = type(method).__name__
-    if samples.energy is not None:  # a chain that can reject is where its start was, or where the energy is finite
-        bad = ~torch.isfinite(samples.energy[-1])
-        what = "never left a start whose energy is NaN or infinite"
-        cure = "Start them where the energy is finite"
-    else:
-        bad = samples.nonfinite > 0
-        what = "became NaN or infinite, and their draws from then on are no samples"
-        cure = "Take a smaller step_size, start nearer to a minimum, or use MALA, which rejects such steps"
-    if bool(bad.any()):
-        rows = bad.nonzero().flatten().tolist()
-        shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-        warnings.warn(
-            f"{name}: {len(rows)} of {len(bad)} chains {what} (rows {shown}). {cure}; Samples.nonfinite counts them.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+    """Say aloud which chains hold no samples; counts alone are easily overlooked."""
+    if method.tested:
+        bad = samples.nonfinite == len(samples.energy)

@@ -115,33 +115,39 @@ class Pairs:
     def update(
         self, state: State, s: Tensor, y: Tensor, gradient: Tensor, direction: Tensor
     ) -> tuple[Tensor, State, Tensor]:
-        m, pairs, slot, rows = self.history, state["pairs"], state["slot"], torch.arange(len(s), device=s.device)
-        pairs[rows, slot] = s
+        m, slot, rows = self.history, state["slot"], torch.arange(len(s), device=s.device)
+        pairs = state["pairs"].index_put((rows, slot), s)
         pairs[rows, slot + m] = y
-        s_dot, y_dot = torch.bmm(pairs, torch.stack((gradient, y), 2)).split(m, 1)  # (B, m, 2) each
-        sy, yy = s_dot[rows, slot, 1], y_dot[rows, slot, 1]
+        dots = torch.bmm(torch.stack((gradient, y), 1), pairs.mT)  # (B, 2, 2m)
+        (s_g, y_g), (s_y, y_y) = (d.split(m, 1) for d in dots.unbind(1))  # S∇E, Y∇E, Sy, Yy, (B, m) each
+        sy, yy = s_y[rows, slot], y_y[rows, slot]
         learnt = sy > torch.finfo(sy.dtype).eps * state["scale"] * yy
-        scale = torch.where(learnt, sy / yy, state["scale"])
+        rho = torch.where(learnt, sy, torch.inf).reciprocal_()
+        gamma = torch.where(learnt, sy / yy, state["scale"])
 
-        here = torch.arange(m, device=s.device) == slot.unsqueeze(1)  # (B, m)
-        row, column = here.unsqueeze(2), here.unsqueeze(1)
-        r_inverse = state["r_inverse"].masked_fill(row | column, 0.0)
-        newest = (row.to(sy.dtype) - torch.bmm(r_inverse, s_dot[:, :, 1:])) / torch.where(learnt, sy, torch.inf).view(-1, 1, 1)
-        r_inverse = torch.where(column, newest, r_inverse)
-        gram = torch.where(column, y_dot[:, :, 1:], torch.where(row, y_dot[:, None, :, 1], state["gram"]))
-        diagonal = torch.where(here, sy.unsqueeze(1), state["diagonal"])
+        r_inverse = state["r_inverse"].index_put((rows, slot), sy.new_zeros(()))  # the oldest goes, with its row,
+        column = -rho.unsqueeze(1) * _times(r_inverse, s_y)
+        column[rows, slot] = rho
+        r_inverse[rows, :, slot] = column  # and the newest comes, with its column
+        gram = state["gram"].index_put((rows, slot), y_y)
+        gram[rows, :, slot] = y_y
+        diagonal = state["diagonal"].index_put((rows, slot), sy)
 
-        q = torch.bmm(r_inverse, s_dot[:, :, :1])  # (B, m, 1)
-        gamma = scale.view(-1, 1, 1)
-        weight = diagonal.unsqueeze(2) * q + gamma * (torch.bmm(gram, q) - y_dot[:, :, :1])
-        coefficients = torch.cat((torch.bmm(r_inverse.mT, weight), -gamma * q), 1)
-        hg = torch.bmm(coefficients.mT, pairs).squeeze(1).addcmul_(gradient, scale.unsqueeze(1))
-        held = {"pairs": pairs, "r_inverse": r_inverse, "gram": gram, "diagonal": diagonal, "scale": scale}
+        q = _times(r_inverse, s_g)
+        weight = diagonal * q + gamma.unsqueeze(1) * (_times(gram, q) - y_g)
+        coefficients = torch.cat(((r_inverse * weight.unsqueeze(2)).sum(1), -gamma.unsqueeze(1) * q), 1)
+        hg = torch.bmm(coefficients.unsqueeze(1), pairs).squeeze(1).addcmul_(gradient, gamma.unsqueeze(1))
+        held = {"pairs": pairs, "r_inverse": r_inverse, "gram": gram, "diagonal": diagonal, "scale": gamma}
         return hg.neg_(), {**held, "slot": (slot + learnt) % m}, learnt
 
     def forget(self, held: State, rows: Tensor, scale: Tensor) -> State:
         empty = held["r_inverse"].masked_fill(expand(rows, held["r_inverse"]), 0.0)
         return {**held, "r_inverse": empty, "scale": torch.where(rows, scale, held["scale"])}
+
+
+def _times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """(B, m, m) times (B, m)."""
+    return torch.bmm(matrix, vector.unsqueeze(2)).squeeze(2)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
     u_0 = start(given, noise)
 
-An encoder that guesses z from what is observed is amortized inference: LISTA, the encoder of a VAE and a mode-1
-actor are all `Network` starts, and the minimizer refines their guess.
+An encoder that guesses z from what is observed is amortized inference: LISTA, the encoder of a VAE and a
+mode-1 actor are all `Network` starts, and the minimizer refines their guess.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -40,9 +41,9 @@ def mlp(
         )
     """
     if len(sizes) < 2 or any(not isinstance(n, int) or n < 1 for n in sizes):
-        raise ValueError(f"mlp needs the widths of at least input and output, all positive, mlp(2, 64, 1); got {sizes}.")
+        raise ValueError(f"mlp needs two widths or more, input to output, all positive; got {sizes}.")
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in pairwise(sizes):
         layer = nn.utils.skip_init(nn.Linear, inputs, outputs)  # leaves the global generator alone
         for parameter in layer.parameters():
             nn.init.uniform_(parameter, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs), generator=generator)

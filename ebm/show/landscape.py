@@ -1,4 +1,4 @@
-"""Energy landscapes: the energy over one or two coordinates of a variable, and paths of inference across them.
+"""Energy landscapes: the energy over two coordinates, and paths of inference across them.
 
 (a, b) ↦ E(v(a, b), given),        v a point of a plane, or two variables of one number each
 """
@@ -82,8 +82,8 @@ def landscape(
     Args:
         energy, over, extent, given, resolution: as in `energy_on_grid`.
         ax: the axes to draw on.
-        ceiling: energies above it are drawn as it (default: the 95th percentile), so that high walls don't hide the
-            valleys.
+        ceiling: energies above it are drawn as it (default: the 95th percentile), so that high walls don't
+            hide the valleys.
         relative: draw the energy above its lowest value on the grid.
         levels: number of contours.
         colorbar: whether to add one, named `label`.

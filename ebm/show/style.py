@@ -1,7 +1,7 @@
-"""One style for every picture: colors that color-blind readers can tell apart, print sizes, light or dark ground.
+"""One style for every picture: colors that color-blind readers can tell apart, and sizes for print.
 
-The categorical colors are those of Okabe & Ito (2008), "Color Universal Design"; energies use a map whose lightness
-grows evenly, dark where the energy is low.
+The categorical colors are those of Okabe & Ito (2008), "Color Universal Design"; energies use a map whose
+lightness grows evenly, dark where the energy is low.
 """
 
 from __future__ import annotations
