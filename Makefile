@@ -43,8 +43,12 @@ figures: $(VENV)/.stamp-base ## remake every figure from its script
 notebooks: $(VENV)/.stamp-dev ## remake the notebooks from tutorials/*.py
 	$(PY) tutorials/build.py
 
-gpu-check: ## run the contracts on CUDA, with the python3 and the torch that this machine has; installs nothing
-	PYTHONPATH=. $(PYTHON) -m ebm.testing.gpu_check $(ARGS)
+gpu-check: ## run the contracts on CUDA, with python3's own torch if it has one, else in .venv
+	@if $(PYTHON) -c 'import torch' 2>/dev/null; then \
+	  PYTHONPATH=. $(PYTHON) -m ebm.testing.gpu_check $(ARGS); \
+	else \
+	  $(MAKE) --no-print-directory $(VENV)/.stamp-dev && $(PY) -m ebm.testing.gpu_check $(ARGS); \
+	fi
 
 clean: ## remove .venv and all caches; pictures and results stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ tolerance is 0, so that both sides take every step; both test the gradient's nor
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ STEPS, STEP_SIZE = 2000, 0.5
 
 class Quadratic(Energy):
     """E(y) = ½ Σ a y²."""
+
+    a: Tensor  # (D,)
 
     def __init__(self, a: Tensor):
         super().__init__()
@@ -42,11 +45,11 @@ def many_rows() -> dict[str, Any]:
     return problem(20_000, 50)  # 8 MB a point
 
 
-def ours(state: dict[str, Any], steps: int = STEPS) -> Tensor:
+def ours(state: dict[str, Any], steps: int = STEPS) -> Any:
     return minimize(state["energy"], state["y"], GradientDescent(STEP_SIZE), max_steps=steps, tol=0.0).value
 
 
-def by_hand(state: dict[str, Any], _: None) -> Tensor:
+def by_hand(state: dict[str, Any], _: ModuleType | None) -> Tensor:
     a, y = state["a"], state["y"]
     ones = torch.ones(len(y), dtype=y.dtype)
     for _step in range(STEPS):
@@ -58,11 +61,11 @@ def by_hand(state: dict[str, Any], _: None) -> Tensor:
     return y
 
 
-def many_steps(state: dict[str, Any]) -> Tensor:
+def many_steps(state: dict[str, Any]) -> Any:
     return ours(state, 100)
 
 
-def few_steps(state: dict[str, Any], _: None) -> Tensor:
+def few_steps(state: dict[str, Any], _: ModuleType | None) -> Any:
     return ours(state, 10)
 
 

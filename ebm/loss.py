@@ -3,8 +3,8 @@
     L(E, data) = (1/B) Σ_i ℓ(E, data_i),        a sum of losses is a loss, and so is a multiple of one
 
 A loss that only pushes the energy of the data down is smallest for an energy that is low everywhere. So
-either the loss also pushes up elsewhere (`ebm.contrastive`), or the energy is built such that it cannot be low
-everywhere (`ebm.regularized`); then `AverageEnergy` is all it takes.
+either the loss also pushes up elsewhere (`ebm.contrastive`), or the energy is built such that it cannot be
+low everywhere (`ebm.regularized`); then `AverageEnergy` is all it takes.
 
 Reference: LeCun, Chopra, Hadsell, Ranzato, Huang (2006), "A Tutorial on Energy-Based Learning", sect. 2.2.
 """

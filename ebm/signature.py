@@ -15,9 +15,12 @@ from torch import Tensor
 class Signed(Protocol):
     """Anything with named variables: an energy, whatever it is made of."""
 
-    label: str
     variables: tuple[str, ...]
     options: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Its name in messages."""
 
 
 def read_signature(function: Callable[..., Any], skip: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:

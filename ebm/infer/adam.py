@@ -3,8 +3,8 @@
     m ← β₁ m + (1 - β₁) g,        v ← β₂ v + (1 - β₂) g²,        g = ∇E(u)
     u ← u - t m̂ / (√v̂ + ε),      m̂ = m / (1 - β₁ᵏ),  v̂ = v / (1 - β₂ᵏ)  after k steps
 
-m̂ / √v̂ is about 1 in size whatever the scale of E, so t is the distance that a coordinate moves a step. With a fixed
-t the end of the path circles the minimum at about that distance: for a sharp answer use `LBFGS`.
+m̂ / √v̂ is about 1 in size whatever the scale of E, so t is the distance that a coordinate moves a step. With
+a fixed t the path ends in circling the minimum at about that distance: for a sharp answer use `LBFGS`.
 
 Reference: Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1.
 """

@@ -2,10 +2,11 @@
 
     fast(problem, ...) = function(problem, ...),        its arithmetic fused into few kernels
 
-The problem is an argument of the compiled function, not a part of it: torch guards on the problem's structure,
-and takes its row data, settings and parameters as inputs. So nothing is compiled again when rows are dropped,
-when a parameter is learned, or in the next solve of the same energy. In there the gradient is `torch.func.grad`
-(`Problem.differentiate` sees to it), which fits into one compiled graph, where `torch.autograd.grad` doesn't.
+The problem is an argument of the compiled function, not a part of it: torch guards on the problem's
+structure, and takes its row data, settings and parameters as inputs. So nothing is compiled again when rows
+are dropped, when a parameter is learned, or in the next solve of the same energy. In there the gradient is
+`torch.func.grad` (`Problem.differentiate` sees to it), which fits into one compiled graph, where
+`torch.autograd.grad` doesn't.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Compiled:
     """A function that runs compiled; once that fails it says why, and from then on runs as it is.
 
     Args:
-        function: of a module's top level; takes and returns tensors and containers of them, without side effects.
+        function: of a module's top level; takes and returns tensors and containers of them, without side
+            effects.
         device: where it will run. On a CUDA device the kernels of a call are launched as one graph.
     """
 
@@ -50,13 +52,13 @@ class Compiled:
         except Exception as error:  # torch raises many types; the energy's own errors come again below
             self.failed = True
             warnings.warn(
-                f"compile=True: torch.compile cannot take this energy, so it runs without, slower but the same. "
-                f"The reason: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
+                f"compile=True: torch.compile cannot take this energy, so it runs without, slower but the "
+                f"same. The reason: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
                 RuntimeWarning,
                 stacklevel=3,
             )
             return self.function(*arguments)
-        return map_rows(result, torch.clone) if self.graphs else result  # a graph's next launch overwrites them
+        return map_rows(result, torch.clone) if self.graphs else result  # the next launch overwrites them
 
 
 def compiled(function: Callable[..., Any], problem: Problem, device: torch.device) -> Callable[..., Any]:

@@ -81,27 +81,13 @@ class DynamicProgramming(Method):
         return searched(problem, u, done=False)
 
     def step(self, problem: Problem, state: State) -> State:
-        leaf, given, sign = _staged(problem)
-        batch, horizon = state["u"].shape
-        n = problem.choices[leaf.choice]
-        states = leaf.start(**given)  # B·W rows: the W states that a row of the batch can be in, side by side
-        cost = torch.zeros_like(state["value"]).unsqueeze(1)  # of the cheapest beginning to each, (B, W)
-        back: list[Tensor] = []  # of each stage, which candidates w·n + a (state w, choice a) went on, (B, W)
-        for t in range(horizon):
-            number = torch.arange(cost.numel() * n, device=cost.device)
-            paid, states = _every_choice(leaf, states, number, n, t, problem.max_rows)
-            cost = _forbid_nan(cost.repeat_interleave(n, 1) + sign * paid.view(batch, -1))  # (B, W n)
-            candidate = number[: cost.shape[1]].expand(batch, -1)
-            if leaf.num_keys is not None:
-                candidate, cost, states = _merged(leaf, leaf.num_keys, states, cost)
-            back.append(candidate)
-        slot = _forbid_nan(cost + sign * leaf.final(states).view_as(cost)).argmin(1, keepdim=True)  # (B, 1)
-        path = []
-        for candidate in reversed(back):
-            chosen = candidate.gather(1, slot)
-            path.append(chosen % n)
-            slot = chosen // n
-        return searched(problem, torch.cat(path[::-1], 1), done=True)
+        u, value = state["u"], state["value"]
+        leaf, n, horizon = _staged(problem)[0], next(iter(problem.choices.values())), u.shape[1]
+        widest = min(leaf.num_keys or TREE_LIMIT, n**horizon)  # states of one row of the batch at once
+        size = max(1, (problem.max_rows or widest * len(u)) // widest)
+        rows = torch.arange(len(u), device=u.device).split(size)
+        paths = [_cheapest_sequence(problem.rows(i), n, horizon, value[i]) for i in rows]
+        return searched(problem, torch.cat(paths), done=True)
 
     def verdict(self, state: State, tol: float) -> Tensor:
         return state["code"]
@@ -133,31 +119,54 @@ def _staged(problem: Problem) -> tuple[Staged, dict[str, Any], float]:
     return leaf, held, float(weight > 0) - float(weight < 0)
 
 
-def _every_choice(
-    leaf: Staged, states: Any, number: Tensor, n: int, t: int, max_rows: int | None
-) -> tuple[Tensor, Any]:
-    """Cost and next state of the candidates `number` = state·n + choice, at most `max_rows` at once."""
-    costs, nexts = [], []
-    for part in number.split(max_rows or len(number)):
-        cost, after = leaf.stage(_take(states, part // n), part % n, t)
-        costs.append(cost)
-        nexts.append(after)
-    return torch.cat(costs), _joined(nexts)
+def _cheapest_sequence(problem: Problem, n: int, horizon: int, like: Tensor) -> Tensor:
+    """The first of the cheapest sequences of choices, (B, T), for energies like (B,)."""
+    leaf, given, sign = _staged(problem)
+    states = leaf.start(**given)  # B·W rows: the W states that a row of the batch can be in, side by side
+    cost = torch.zeros_like(like).unsqueeze(1)  # of the cheapest beginning that leads to each, (B, W)
+    back: list[Tensor] = []  # of each stage, which candidates w·n + a (state w, choice a) went on, (B, W)
+    for t in range(horizon):
+        paid, nexts = [], []
+        for a in range(n):  # one by one, so that what a state only carries along is not copied n times
+            choice = torch.full((cost.numel(),), a, device=cost.device)
+            cost_of_a, next_of_a = leaf.stage(map_rows(states, lambda item: item), choice, t)
+            paid.append(cost_of_a)
+            nexts.append(next_of_a)
+        width = cost.shape[1]
+        cost = cost.unsqueeze(2) + sign * torch.stack(paid, 1).view(*cost.shape, n)
+        cost = _forbid_nan(cost).flatten(1)  # (B, W n)
+        candidate = torch.arange(width * n, device=cost.device).expand(len(cost), -1)
+        if leaf.num_keys is not None:
+            keys = torch.stack([_keys(leaf, after, len(choice)) for after in nexts], 1).view_as(cost)
+            candidate, cost = _cheapest_of_each_key(leaf, keys, leaf.num_keys, cost)
+        states = _advanced(states, nexts, candidate, width)
+        back.append(candidate)
+    slot = _forbid_nan(cost + sign * leaf.final(states).view_as(cost)).argmin(1, keepdim=True)  # (B, 1)
+    path = []
+    for candidate in reversed(back):
+        chosen = candidate.gather(1, slot)
+        path.append(chosen % n)
+        slot = chosen // n
+    return torch.cat(path[::-1], 1)
 
 
-def _merged(leaf: Staged, num_keys: int, states: Any, cost: Tensor) -> tuple[Tensor, Tensor, Any]:
-    """For each key that is reached the first of its cheapest candidates: numbers, costs, states (B, W).
+def _keys(leaf: Staged, states: Any, rows: int) -> Tensor:
+    keys: Tensor = leaf.key(states)  # type: ignore[operator]  # optional, so no method of Staged
+    if keys.dtype != torch.int64 or keys.shape != (rows,):
+        raise ValueError(
+            f"{leaf.label}.key must return one int64 a row, shape ({rows},); it returned {keys.dtype} of "
+            f"shape {tuple(keys.shape)}."
+        )
+    return keys
+
+
+def _cheapest_of_each_key(leaf: Staged, keys: Tensor, num_keys: int, cost: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the candidates (B, W n) the first of the cheapest for each key reached, and its cost, (B, W').
 
     Rows of the batch that reach fewer keys than others are filled up with forbidden candidates.
     """
     batch, count = cost.shape
-    keys: Tensor = leaf.key(states)  # type: ignore[operator]  # optional, so no method of Staged
-    if keys.dtype != torch.int64 or keys.shape != (cost.numel(),):
-        raise ValueError(
-            f"{leaf.label}.key must return one int64 a row, shape ({cost.numel()},); it returned "
-            f"{keys.dtype} of shape {tuple(keys.shape)}."
-        )
-    keys = keys.view_as(cost).where(cost < torch.inf, 0)  # the state after a forbidden choice may be anything
+    keys = keys.where(cost < torch.inf, 0)  # the state after a forbidden choice may be anything
     low, high = int(keys.min()), int(keys.max())
     if low < 0 or high >= num_keys:
         raise ValueError(f"{leaf.label}.key lies in [0, num_keys={num_keys}); it returned {low} to {high}.")
@@ -169,25 +178,31 @@ def _merged(leaf: Staged, num_keys: int, states: Any, cost: Tensor) -> tuple[Ten
     first = first.sort(1).values  # the frontier keeps the order of the sequences, for ties go to the first
     first = first[:, : max(1, int((first < count).sum(1).max()))]
     candidate = first.where(first < count, 0)
-    rows = (torch.arange(batch, device=cost.device).unsqueeze(1) * count + candidate).flatten()
-    return candidate, cost.gather(1, candidate).where(first < count, torch.inf), _take(states, rows)
+    return candidate, cost.gather(1, candidate).where(first < count, torch.inf)
+
+
+def _advanced(states: Any, nexts: list[Any], candidate: Tensor, width: int) -> Any:
+    """The next states of the candidates (B, W'), from those of all B·W states after each of n choices."""
+    n, first = len(nexts), torch.arange(len(candidate), device=candidate.device).unsqueeze(1) * width
+    parent = (first + candidate // n).flatten()
+    row = (first * n + candidate).flatten()
+    before = _tensors(states)
+    moved = []
+    for versions in zip(*map(_tensors, nexts), strict=True):
+        carried = next((b for b in before if all(v is b for v in versions)), None)
+        if carried is None:
+            moved.append(torch.stack(versions, 1).flatten(0, 1).index_select(0, row))
+        else:
+            moved.append(carried.index_select(0, parent))
+    items = iter(moved)
+    return map_rows(nexts[0], lambda _: next(items))
+
+
+def _tensors(states: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    map_rows(states, found.append)
+    return found
 
 
 def _forbid_nan(cost: Tensor) -> Tensor:
     return torch.where(cost.isnan(), torch.inf, cost)
-
-
-def _take(states: Any, rows: Tensor) -> Any:
-    return map_rows(states, lambda leaf: leaf.index_select(0, rows))
-
-
-def _joined(parts: list[Any]) -> Any:
-    """States of consecutive rows as one."""
-    first = parts[0]
-    if isinstance(first, Tensor):
-        return torch.cat(parts)
-    if isinstance(first, dict):
-        return {name: _joined([part[name] for part in parts]) for name in first}
-    if isinstance(first, tuple | list):
-        return type(first)(_joined(list(items)) for items in zip(*parts, strict=True))
-    return first

@@ -4,12 +4,13 @@
     p ← p - ½εβ ∇E(u),    u ← u + ε M⁻¹p,    p ← p - ½εβ ∇E(u)         a leapfrog step, L of them a proposal
     accept with probability min(1, exp(H before - H after))
 
-The leapfrog is reversible and preserves volume, so the test needs no other term; its error in H is O(ε²) however
-long the trajectory. The gradient at the current point is kept, so a proposal takes L gradients. M is diagonal;
-the code works with M^{-1/2}p ~ N(0, I), which turns mass into a step size per coordinate, ε M^{-1/2}.
+The leapfrog is reversible and preserves volume, so the test needs no other term; its error in H is O(ε²)
+however long the trajectory. The gradient at the current point is kept, so a proposal takes L gradients. M is
+diagonal; the code works with M^{-1/2}p ~ N(0, I), which turns mass into a step size of each coordinate.
 
-Reference: Duane, Kennedy, Pendleton & Roweth (1987), "Hybrid Monte Carlo"; Neal (2011), "MCMC using Hamiltonian
-dynamics", sect. 2.3 and 3.2; he finds that accepting 65 % explores fastest in high dimension (sect. 4.4).
+Reference: Duane, Kennedy, Pendleton & Roweth (1987), "Hybrid Monte Carlo"; Neal (2011), "MCMC using
+Hamiltonian dynamics", sect. 2.3 and 3.2; he finds that accepting 65 % explores fastest in high dimension
+(sect. 4.4).
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ from ebm.problem import Problem
 class HMC(Sampler):
     """Hamiltonian Monte Carlo: L leapfrog steps a proposal, and L gradients.
 
-    A trajectory, εL long, that is just one period of a mode returns to where it began: vary εL where chains mix
-    badly although nearly all is accepted.
+    A trajectory, εL long, that is just one period of a mode returns to where it began: vary εL where chains
+    mix badly although nearly all is accepted.
 
     Args:
-        step_size: ε > 0, one number or one per chain (B,). Stable below 2/√(β c), c the largest curvature over mass.
+        step_size: ε > 0, one number or one per chain (B,). Stable below 2/√(β c), c the largest curvature
+            over mass.
         leapfrogs: L >= 1.
-        mass: the diagonal of M > 0: one number, or one per coordinate, shaped like a row of the free variable (of
-            several free variables: laid out flat, in their order). Best near 1/variance.
+        mass: the diagonal of M > 0: one number, or one per coordinate, shaped like a row of the free variable
+            (of several free variables: laid out flat, in their order). Best near 1/variance.
 
     Example:
         >>> from ebm import energy
@@ -75,7 +77,8 @@ def leapfrog(problem: Problem, state: State, p: Tensor, steps: int) -> tuple[Sta
 
     Args:
         problem: the energy.
-        state: a state of `HMC`: where to begin, the gradient there, ε M^{-1/2} (`drift`), β times it (`kick`).
+        state: a state of `HMC`: where to begin, the gradient there, ε M^{-1/2} (`drift`), β times it
+            (`kick`).
         p: M^{-1/2} times the momentum, like u.
         steps: at least 1.
     """
@@ -84,7 +87,7 @@ def leapfrog(problem: Problem, state: State, p: Tensor, steps: int) -> tuple[Sta
     for left in reversed(range(steps)):
         u = torch.addcmul(u, drift, p)
         value, gradient = problem.value_and_grad(u)
-        p = torch.addcmul(p, kick, gradient, value=-1.0 if left else -0.5)  # between steps two half kicks are one
+        p = torch.addcmul(p, kick, gradient, value=-1.0 if left else -0.5)  # two half kicks are one
     return {"u": u, "value": value, "gradient": gradient}, p
 
 

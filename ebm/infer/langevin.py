@@ -2,12 +2,12 @@
 
     u ← u - ε ∇E(u) + √(2ε/β) ξ,        ξ ~ N(0, I)
 
-It is the Euler scheme of the diffusion du = -∇E dt + √(2/β) dW, whose stationary density is p. The scheme's own
-is off by O(ε), and nothing is ever rejected: on E = ½λu² its variance is 1/(βλ(1 - ελ/2)) in place of 1/(βλ),
-and for ελ >= 2 it explodes. `MALA` removes the bias by a test.
+It is the Euler scheme of the diffusion du = -∇E dt + √(2/β) dW, whose stationary density is p. The scheme's
+own is off by O(ε), and nothing is ever rejected: on E = ½λu² its variance is 1/(βλ(1 - ελ/2)) in place of
+1/(βλ), and for ελ >= 2 it explodes. `MALA` removes the bias by a test.
 
-Reference: Parisi (1981), "Correlation functions and computer simulations"; Roberts & Tweedie (1996), "Exponential
-convergence of Langevin distributions and their discrete approximations", sect. 1.4.
+Reference: Parisi (1981), "Correlation functions and computer simulations"; Roberts & Tweedie (1996),
+"Exponential convergence of Langevin distributions and their discrete approximations".
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ebm.problem import Problem
 class Langevin(Sampler):
     """Unadjusted Langevin dynamics: fast, and biased by O(ε).
 
-    u ← u - ε ∇E(u) + √(2ε/β) ξ. A large β makes the noise small beside the gradient, as is usual for images. A
-    chain that becomes NaN or infinite stays so; `sample` says which.
+    u ← u - ε ∇E(u) + √(2ε/β) ξ. A large β makes the noise small beside the gradient, as is usual for images.
+    A chain that becomes NaN or infinite stays so; `sample` says which.
 
     Args:
         step_size: ε > 0, one number or one per chain (B,). Stable below 2/L, L the largest curvature of E.

@@ -1,15 +1,15 @@
-"""The Metropolis-adjusted Langevin algorithm (MALA): a Langevin step as a proposal, and a test that makes it exact.
+"""The Metropolis-adjusted Langevin algorithm (MALA): a Langevin step, and a test that makes it exact.
 
     u' = u - ε ∇E(u) + √(2ε/β) ξ,        ξ ~ N(0, I)
     ξ' = √(βε/2) (∇E(u) + ∇E(u')) - ξ                        the noise that would lead back from u' to u
     accept with probability min(1, exp(βE(u) + ½|ξ|² - βE(u') - ½|ξ'|²))
 
-The density of proposing u' from u is proportional to exp(-½|ξ|²), that of the way back to exp(-½|ξ'|²), so this is
-the ratio of Metropolis and Hastings, written without a difference of large numbers.
+The density of proposing u' from u is proportional to exp(-½|ξ|²), that of the way back to exp(-½|ξ'|²), so
+this is the ratio of Metropolis and Hastings, written without a difference of large numbers.
 
-Reference: Besag (1994), comment on "Representations of knowledge in complex systems"; Roberts & Tweedie (1996),
-sect. 1.4; Roberts & Rosenthal (1998), "Optimal scaling of discrete approximations to Langevin diffusions", who
-find that accepting 57 % explores fastest in high dimension.
+Reference: Besag (1994), comment on "Representations of knowledge in complex systems"; Roberts & Tweedie
+(1996); Roberts & Rosenthal (1998), "Optimal scaling of discrete approximations to Langevin
+diffusions", who find that accepting 57 % explores fastest in high dimension.
 """
 
 from __future__ import annotations

@@ -1,17 +1,15 @@
-"""Newton's method: each row solves for the minimum of its own quadratic model, then searches along the way there.
+"""Newton's method: each row goes to the minimum of its own quadratic model, and searches along the way there.
 
-    (∇²E(u) made positive definite) d = -∇E(u),        u ← u + t d
+    A d = -∇E(u),   A ≈ ∇²E(u) positive definite,        u ← u + t d
 
-`Newton` forms the Hessians and factorizes them. Where one is not positive definite it takes the model apart into
-eigenvectors, ∇²E = Σ λ_i v_i v_iᵀ, and uses |λ_i|: downhill where the curvature is negative, instead of up to the
-saddle. `TruncatedNewton` knows the Hessian by its products alone and solves by conjugate gradients, no more exactly
-than the gradient is small; it stops at a direction of negative curvature, and follows it.
+`Newton` forms the Hessians and factorizes them. Where one is not positive definite it takes it apart into
+eigenvectors, ∇²E = Σ λ_i v_i v_iᵀ, and A = Σ |λ_i| v_i v_iᵀ: down where the curvature is negative, in place
+of up to the saddle. `TruncatedNewton` knows the Hessian by its products alone and solves by conjugate
+gradients, no more exactly than the gradient is small; at a direction of negative curvature it stops, and
+follows it. Near a minimum of positive curvature the error squares at each step (truncated: superlinear).
 
-Near a minimum with positive curvature the error squares at each step (for the truncated method: shrinks faster than
-by any factor).
-
-Reference: Nocedal & Wright (2006), "Numerical Optimization", sects. 3.4 and 7.1, algorithm 7.1; Dauphin et al.
-(2014), "Identifying and attacking the saddle point problem in high-dimensional non-convex optimization", for |λ|.
+Reference: Nocedal & Wright (2006), "Numerical Optimization", sects. 3.4 and 7.1; Dauphin et al. (2014),
+"Identifying and attacking the saddle point problem in high-dimensional non-convex optimization", for |λ|.
 """
 
 from __future__ import annotations
@@ -25,24 +23,26 @@ from torch import Tensor
 from ebm.infer.method import Method, State, count, stop_where, with_gradient
 from ebm.infer.wolfe import Wolfe
 from ebm.problem import Problem
-from ebm.rows import dot, expand, norm
+from ebm.rows import dot, expand, flat, norm
 from ebm.solution import Stop
 
-PATIENCE = 10  # steps without a lower energy: all that is left is rounding
-NUDGE = 1e-3  # share of a step taken along the most negative curvature even where the gradient has no part in it
+PATIENCE = 10  # steps that did not lower the energy: what is left is rounding
+NUDGE = 1e-3  # least share of a step that goes along the most negative curvature
+
+Product = Callable[[Tensor], Tensor]  # v -> ∇²E(u) v
 
 
-class _SecondOrder(Method):
-    """A direction from second derivatives, then a strong-Wolfe search of each row's own."""
+class SecondOrder(Method):
+    """A direction of descent from second derivatives, then a strong-Wolfe search of each row's own."""
 
-    differentiable = False
+    differentiable = False  # which trial a search accepts has no derivative
 
-    def __init__(self, wolfe: Wolfe | None):
+    def __init__(self, wolfe: Wolfe | None = None):
         self.wolfe = Wolfe() if wolfe is None else wolfe
 
     @abstractmethod
-    def direction(self, gradient: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
-        """A direction of descent, like the gradient; `product` is v -> ∇²E v."""
+    def direction(self, gradient: Tensor, product: Product) -> Tensor:
+        """Where to go, like the gradient."""
 
     def init(self, problem: Problem, u: Tensor) -> State:
         value, gradient = problem.value_and_grad(u)
@@ -60,15 +60,15 @@ class _SecondOrder(Method):
         return stalled.masked_fill(state["gradient_norm"] <= tol, int(Stop.GRADIENT))
 
 
-class Newton(_SecondOrder):
+class Newton(SecondOrder):
     """Newton's method with the whole Hessian of every row: D Hessian products and one factorization a step.
 
-    d = -|∇²E|⁻¹ ∇E, |·| on the eigenvalues. For few dimensions and sharp answers: from near the minimum, five steps
-    reach the precision of the dtype. Like every test of the gradient, `tol` cannot tell a saddle from a minimum; the
-    steps can, and leave it.
+    d = -|∇²E|⁻¹ ∇E, |·| acting on the eigenvalues. For few dimensions and sharp answers: once near, about
+    five steps reach the precision of the dtype. Its steps leave a saddle, but `tol` looks at the gradient
+    alone, so a row that begins exactly on one stays there.
 
     Args:
-        limit: dimensions up to which a (B, D, D) Hessian may be formed; above, use `TruncatedNewton`.
+        limit: dimensions up to which it forms Hessians, (B, D, D); above, use `TruncatedNewton`.
         wolfe: the line search; `Wolfe()` if None.
 
     Raises:
@@ -88,19 +88,19 @@ class Newton(_SecondOrder):
         self.limit = count("limit", limit)
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        if (dimensions := u[0].numel()) > self.limit:
+        if (dimensions := u[:1].numel()) > self.limit:
             raise ValueError(
-                f"Newton would form a Hessian of {dimensions} x {dimensions} a row, and its limit is {self.limit} "
-                f"dimensions; use TruncatedNewton(), LBFGS(), or Newton(limit={dimensions})."
+                f"Newton forms a Hessian of {dimensions} x {dimensions} numbers a row, and its limit is "
+                f"{self.limit} dimensions; use TruncatedNewton(), LBFGS() or Newton(limit={dimensions})."
             )
         return super().init(problem, u)
 
-    def direction(self, gradient: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
-        g = gradient.flatten(1)
+    def direction(self, gradient: Tensor, product: Product) -> Tensor:
+        g = flat(gradient)
         hessian = dense(product, gradient)
         known = torch.isfinite(hessian).flatten(1).all(1)
-        if not bool(known.all()):  # the rows where it isn't: steepest descent
-            hessian = torch.where(known[:, None, None], hessian, torch.eye(g.shape[1], dtype=g.dtype, device=g.device))
+        eye = torch.eye(g.shape[1], dtype=g.dtype, device=g.device)
+        hessian = torch.where(expand(known, hessian), hessian, eye)  # not finite: steepest descent
         factor, indefinite = torch.linalg.cholesky_ex(hessian)
         d = -torch.cholesky_solve(g.unsqueeze(2), factor).squeeze(2)
         rows = ((indefinite > 0) | ~torch.isfinite(d).all(1)).nonzero().flatten()
@@ -109,74 +109,77 @@ class Newton(_SecondOrder):
         return d.view_as(gradient)
 
 
-class TruncatedNewton(_SecondOrder):
-    """Newton's method by conjugate gradients on Hessian products, at a memory of a few times u.
+class TruncatedNewton(SecondOrder):
+    """Newton's method by conjugate gradients on Hessian products, in the memory of a few times u.
 
-    Conjugate gradients on ∇²E d = -∇E stop at |∇²E d + ∇E| <= min(½, √|∇E|) |∇E|. Where one meets a direction p with
-    pᵀ∇²E p <= 0, it adds the step that the opposite curvature would ask for, |α| p, and stops: a direction of descent
-    in any case. Rows that are done wait for the others.
+    They stop at |∇²E d + ∇E| <= min(½, √|∇E|) |∇E|, row by row. Where a conjugate direction p has no positive
+    curvature, d gets α p, with the α that the opposite curvature would ask for, and is done. In any case d
+    descends: ⟨p, ∇E⟩ < 0 for each p. Nocedal & Wright (2006), algorithm 7.1, which leaves that last α p out.
 
     Args:
-        inner: products a step at most.
+        inner: Hessian products a step at most.
         wolfe: the line search; `Wolfe()` if None.
 
     Example:
-        >>> from ebm import minimize
-        >>> from ebm.targets import Rosenbrock
-        >>> start = torch.zeros(1, 500, dtype=torch.float64)
-        >>> minimize(Rosenbrock(500).double(), start, TruncatedNewton(), tol=1e-9).reasons
-        ['gradient']
+        >>> from ebm import energy, minimize
+        >>> @energy
+        ... def chain(y):
+        ...     return ((y[:, 1:] - y[:, :-1]) ** 2).sum(1) + (y - 1).cosh().sum(1)
+        >>> start = torch.zeros(1, 10_000, dtype=torch.float64)
+        >>> solution = minimize(chain, start, TruncatedNewton(), tol=1e-9)
+        >>> solution.reasons, float((solution.value - 1).abs().max()) < 1e-9
+        (['gradient'], True)
     """
 
     def __init__(self, inner: int = 100, wolfe: Wolfe | None = None):
         super().__init__(wolfe)
         self.inner = count("inner", inner)
 
-    def direction(self, gradient: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
-        d, r, size = torch.zeros_like(gradient), gradient, norm(gradient)
-        p, rr = -r, dot(r, r)
+    def direction(self, gradient: Tensor, product: Product) -> Tensor:
+        d, r, p = torch.zeros_like(gradient), gradient, -gradient
+        rr, size = dot(r, r), norm(gradient)
         goal = (size.sqrt().clamp(max=0.5) * size) ** 2
-        going = rr > goal
-        eps = torch.finfo(d.dtype).eps
-        for _ in range(min(self.inner, 2 * gradient[0].numel())):
+        going = rr > goal  # False for a row of NaN
+        for _ in range(min(self.inner, 2 * gradient[:1].numel())):
             image = product(p)
             bend = dot(p, image)
-            convex = bend > eps * norm(p) * norm(image)
+            convex = bend > torch.finfo(d.dtype).eps * norm(p) * norm(image)
             length = torch.where(bend == 0, 1.0, rr / bend.abs())
             length = torch.where(going & torch.isfinite(length), length, 0.0)
             d = torch.addcmul(d, expand(length, p), p)
-            r = torch.addcmul(r, expand(torch.where(convex, length, 0.0), p), image.nan_to_num(0.0))
+            going = going & convex
+            r = torch.where(expand(going, r), torch.addcmul(r, expand(length, p), image), r)
             new = dot(r, r)
-            going = going & convex & (new > goal)
+            going = going & (new > goal)
             if not bool(going.any()):
                 break
-            p, rr = torch.where(expand(going, p), expand(new / rr, p) * p - r, p), new
+            p = torch.where(expand(going, p), expand(new / rr, p) * p - r, p)
+            rr = new
         return d
 
 
-def dense(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    """The matrices, (B, D, D), of a symmetric linear map on tensors (B, *shape), from its products."""
-    batch, dimensions = len(like), like[0].numel()
+def dense(product: Product, like: Tensor) -> Tensor:
+    """The symmetric matrices, (B, D, D), of a linear map of rows shaped like `like`, from its products."""
     columns = []
-    for i in range(dimensions):
-        unit = like.new_zeros(batch, dimensions)
+    for i in range(like[:1].numel()):
+        unit = torch.zeros_like(flat(like))
         unit[:, i] = 1.0
-        columns.append(product(unit.view_as(like)).flatten(1))
+        columns.append(flat(product(unit.view_as(like))))
     matrix = torch.stack(columns, 2)
     return 0.5 * (matrix + matrix.mT)
 
 
 def saddle_free(hessian: Tensor, g: Tensor) -> Tensor:
-    """-|H|⁻¹ g for each row, (R, D): eigenvalues by their size, at least √ε of the largest.
+    """-|H|⁻¹ g of each row, (R, D), the eigenvalues' sizes being at least √ε of the largest.
 
-    Where the lowest one is negative, its eigenvector gets at least the share `NUDGE` of the step: from a point where
-    the gradient has no part along it, the path would end in the saddle.
+    Where the lowest eigenvalue is negative its eigenvector gets a share of at least `NUDGE`, even if the
+    gradient has no part along it: the path would end in the saddle.
     """
     values, vectors = torch.linalg.eigh(hessian)
-    floor = torch.finfo(g.dtype).eps ** 0.5 * values.abs().amax(1, keepdim=True)
+    sizes = values.abs()
+    floor = torch.finfo(g.dtype).eps ** 0.5 * sizes.amax(1, keepdim=True)
     slopes = (vectors.mT @ g.unsqueeze(2)).squeeze(2)
-    steps = -slopes / values.abs().maximum(floor).clamp(min=torch.finfo(g.dtype).tiny)
-    least = NUDGE * norm(steps)
-    lowest = torch.where(slopes[:, 0] > 0, -1.0, 1.0) * steps[:, 0].abs().maximum(least)
-    steps[:, 0] = torch.where(values[:, 0] < -floor[:, 0], lowest, steps[:, 0])
+    steps = -slopes / sizes.maximum(floor).clamp(min=torch.finfo(g.dtype).tiny)
+    down = torch.where(slopes[:, 0] > 0, -1.0, 1.0) * steps[:, 0].abs().maximum(NUDGE * norm(steps))
+    steps[:, 0] = torch.where(values[:, 0] < -floor[:, 0], down, steps[:, 0])
     return (vectors @ steps.unsqueeze(2)).squeeze(2)

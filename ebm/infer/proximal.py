@@ -28,6 +28,7 @@ from ebm.solution import Stop
 
 HALVINGS = 50  # of a step, after which its row counts as stalled
 SHORTEST, LONGEST = 1e-10, 1e10  # a Barzilai-Borwein step
+STEP = ("step", "next", "move", "square")  # what `take_step` returns
 
 
 class ProximalStep(Method):
@@ -45,24 +46,27 @@ class ProximalStep(Method):
 
     @abstractmethod
     def accepts(self, state: State, point: State) -> Tensor:
-        """Which rows may go from state["u"] to point["u"] by the step point["step"], (B,) bool."""
+        """Which rows may go from state["u"] to point["u"], a step of length point["step"] away, (B,) bool."""
 
     def advance(self, problem: Problem, state: State, gradient: bool = True) -> State:
-        """The next point: u⁺, its step t, f, h and, if asked for, ∇f there, with the rows that found none `stalled`.
+        """The next point: where the step leads, f, h and, if asked for, ∇f there; `stalled` where no step will do.
 
         Args:
-            state: `u`, `slope` = ∇f(u), `step` and `next` = u⁺, and what `accepts` needs.
+            state: `u`, `slope` = ∇f(u), the step of each row, and what `accepts` needs.
         """
-        point = _look(problem, state["next"], state["step"], gradient)
+        point = _look(problem, {name: state[name] for name in STEP}, gradient)
         refused = ~self.accepts(state, point)
         failed = refused.nonzero().flatten()
+        if len(failed) and not torch.is_grad_enabled():  # then what follows writes into it
+            point |= {name: state[name].clone() for name in STEP}
+            point["u"] = point["next"]
         for _ in range(HALVINGS):
             if not len(failed):
                 break
             part, old = problem.rows(failed), {name: tensor[failed] for name, tensor in state.items()}
-            step = 0.5 * point["step"][failed]
-            shorter = _look(part, ahead(part, old["u"], old["slope"], step), step, gradient)
-            point = {name: tensor.index_copy(0, failed, shorter[name]) for name, tensor in point.items()}
+            step = take_step(part, old["u"], old["slope"], 0.5 * point["step"][failed])
+            shorter = _look(part, step, gradient)
+            point = {name: _put(tensor, failed, shorter[name]) for name, tensor in point.items()}
             failed = failed[~self.accepts(old, shorter)]
         point["stalled"] = stop_where(torch.zeros_like(refused).index_fill(0, failed, True), Stop.STALLED)
         return point
@@ -72,19 +76,32 @@ class ProximalStep(Method):
         return torch.maximum(codes, state["stalled"] * (codes == 0))
 
 
-def ahead(problem: Problem, u: Tensor, slope: Tensor, step: Tensor) -> Tensor:
-    """prox(u - t ∇f(u), t) for one t per row, (B,)."""
-    return problem.prox(torch.addcmul(u, expand(step, u), slope, value=-1), step)
+def take_step(problem: Problem, u: Tensor, slope: Tensor, step: Tensor) -> State:
+    """A step of each row: its length t, (B,), `next` = u⁺ = prox(u - t ∇f(u), t), the `move` u⁺ - u and its `square`."""
+    after = problem.prox(torch.addcmul(u, expand(step, u), slope, value=-1), step)
+    move = after - u
+    return {"step": step, "next": after, "move": move, "square": dot(move, move)}
 
 
-def _look(problem: Problem, u: Tensor, step: Tensor, gradient: bool) -> State:
-    """What is known at the point u that a step led to; `rest` is h(u)."""
+def _look(problem: Problem, step: State, gradient: bool) -> State:
+    """What is known where a step leads: `smooth` = f, `rest` = h and, if asked for, `slope` = ∇f."""
+    u = step["next"]
     if gradient:
         smooth, slope = problem.value_and_grad(u, smooth=True)
         more = {"slope": slope}
     else:
         smooth, more = problem.value(u, smooth=True), {}
-    return {"u": u, "step": step, "smooth": smooth, "rest": problem.prox_value(u) + torch.zeros_like(smooth), **more}
+    return {**step, "u": u, "smooth": smooth, "rest": problem.prox_value(u) + torch.zeros_like(smooth), **more}
+
+
+def _start(problem: Problem, u: Tensor, step: Tensor) -> State:
+    nowhere = {"step": step, "next": u, "stalled": torch.zeros_like(step, dtype=torch.uint8)}
+    return _look(problem, nowhere, True)
+
+
+def _put(tensor: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """The tensor with new values in some rows; written in place where no graph needs the old ones."""
+    return tensor.index_copy(0, rows, values) if torch.is_grad_enabled() else tensor.index_copy_(0, rows, values)
 
 
 def _rounding(value: Tensor) -> Tensor:
@@ -94,8 +111,7 @@ def _rounding(value: Tensor) -> Tensor:
 
 def below_bound(state: State, point: State) -> Tensor:
     """f(u⁺) <= f(u) + ⟨∇f(u), u⁺ - u⟩ + |u⁺ - u|² / 2t, up to rounding, (B,) bool (Beck & Teboulle, eq. 2.5)."""
-    move = point["u"] - state["u"]
-    bound = state["smooth"] + dot(state["slope"], move) + dot(move, move) / (2 * point["step"])
+    bound = state["smooth"] + dot(state["slope"], point["move"]) + point["square"] / (2 * point["step"])
     return point["smooth"] <= bound + _rounding(state["smooth"])
 
 
@@ -124,7 +140,7 @@ class ProximalGradient(ProximalStep):
         self.backtracking = backtracking
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        return self._state(problem, _look(problem, u, self.first_step(problem, u), True))
+        return self._state(problem, _start(problem, u, self.first_step(problem, u)))
 
     def step(self, problem: Problem, state: State) -> State:
         return self._state(problem, self.advance(problem, state))
@@ -135,12 +151,9 @@ class ProximalGradient(ProximalStep):
         return below_bound(state, point)
 
     def _state(self, problem: Problem, point: State) -> State:
-        u, step = point["u"], point["step"]
-        after = ahead(problem, u, point["slope"], step)
-        stalled = point.get("stalled", torch.zeros_like(step, dtype=torch.uint8))
-        length = norm(after - u) / step
-        value = point["smooth"] + point["rest"]
-        return {**point, "value": value, "next": after, "gradient_norm": length, "stalled": stalled}
+        step = take_step(problem, point["u"], point["slope"], point["step"])
+        length = step["square"].sqrt() / step["step"]
+        return {**point, **step, "value": point["smooth"] + point["rest"], "gradient_norm": length}
 
 
 class FISTA(ProximalStep):
@@ -159,29 +172,27 @@ class FISTA(ProximalStep):
         self.backtracking, self.restart = backtracking, restart
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        point = _look(problem, u, self.first_step(problem, u), True)
-        after = ahead(problem, u, point["slope"], point["step"])
-        tau = torch.ones_like(point["step"])
-        return self._state(point, u, norm(after - u) / point["step"], tau, torch.zeros_like(tau, dtype=torch.uint8))
+        point = _start(problem, u, self.first_step(problem, u))
+        step = take_step(problem, u, point["slope"], point["step"])
+        return self._state(point, u, step["square"].sqrt() / step["step"], torch.ones_like(step["step"]))
 
     def step(self, problem: Problem, state: State) -> State:
-        u, step, tau = state["u"], state["step"], state["tau"]
+        u, tau = state["u"], state["tau"]
         grown = 0.5 * (1 + torch.sqrt(1 + 4 * tau * tau))
         v = u + expand((tau - 1) / grown, u) * (u - state["previous"])
         smooth, slope = problem.value_and_grad(v, smooth=True)
-        origin = {"u": v, "slope": slope, "smooth": smooth, "step": step, "next": ahead(problem, v, slope, step)}
+        origin = {"u": v, "smooth": smooth, "slope": slope, **take_step(problem, v, slope, state["step"])}
         point = self.advance(problem, origin, gradient=False)
-        back = v - point["u"]
         if self.restart:
-            grown = torch.where(dot(back, point["u"] - u) > 0, 1.0, grown)
-        return self._state(point, u, norm(back) / point["step"], grown, point["stalled"])
+            grown = torch.where(dot(point["move"], point["u"] - u) < 0, 1.0, grown)
+        return self._state(point, u, point["square"].sqrt() / point["step"], grown)
 
     accepts = ProximalGradient.accepts
 
-    def _state(self, point: State, previous: Tensor, length: Tensor, tau: Tensor, stalled: Tensor) -> State:
+    def _state(self, point: State, previous: Tensor, length: Tensor, tau: Tensor) -> State:
+        kept = {name: point[name] for name in ("u", "step", "stalled")}
         value = point["smooth"] + point["rest"]
-        more = {"previous": previous, "tau": tau, "gradient_norm": length, "stalled": stalled}
-        return {"u": point["u"], "value": value, "step": point["step"], **more}
+        return {**kept, "value": value, "previous": previous, "tau": tau, "gradient_norm": length}
 
 
 class SpaRSA(ProximalStep):
@@ -211,40 +222,27 @@ class SpaRSA(ProximalStep):
         self.monotone = memory == 1  # type: ignore[misc]
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        point = _look(problem, u, self.first_step(problem, u), True)
-        value = point["smooth"] + point["rest"]
-        stalled = torch.zeros_like(value, dtype=torch.uint8)
-        return self._state(problem, point, value.unsqueeze(1).expand(-1, self.memory), stalled)
+        point = _start(problem, u, self.first_step(problem, u))
+        recent = (point["smooth"] + point["rest"]).unsqueeze(1).repeat(1, self.memory)
+        return self._state(problem, point, recent)
 
     def step(self, problem: Problem, state: State) -> State:
         point = self.advance(problem, state)
-        move = point["u"] - state["u"] if point["u"] is not state["next"] else state["move"]
-        bend = dot(move, point["slope"] - state["slope"])
+        bend = dot(point["move"], point["slope"] - state["slope"])
         convex = bend > 0  # where f bends down, the step is long
-        length = dot(move, move) / torch.where(convex, bend, 1.0)
+        length = point["square"] / torch.where(convex, bend, 1.0)
         point["step"] = torch.where(convex, length, LONGEST).clamp(SHORTEST, LONGEST)
         value = (point["smooth"] + point["rest"]).unsqueeze(1)
-        return self._state(problem, point, torch.cat([state["recent"][:, 1:], value], 1), point["stalled"])
+        return self._state(problem, point, torch.cat([state["recent"][:, 1:], value], 1))
 
     def accepts(self, state: State, point: State) -> Tensor:
-        move = point["u"] - state["u"] if point["u"] is not state["next"] else state["move"]
         goal = state["recent"].amax(1)
-        promised = self.decrease * dot(move, move) / (2 * point["step"])
+        promised = self.decrease * point["square"] / (2 * point["step"])
         return point["smooth"] + point["rest"] <= goal - promised + _rounding(goal)
 
-    def _state(self, problem: Problem, point: State, recent: Tensor, stalled: Tensor) -> State:
-        u, step, slope = point["u"], point["step"], point["slope"]
-        after = ahead(problem, u, slope, step)
-        move = after - u
-        length = norm(move) / step.clamp(max=1) if problem.prox_terms else norm(slope)
-        return {
-            "u": u,
-            "value": recent[:, -1],
-            "recent": recent,
-            "slope": slope,
-            "step": step,
-            "next": after,
-            "move": move,
-            "gradient_norm": length,
-            "stalled": stalled,
-        }
+    def _state(self, problem: Problem, point: State, recent: Tensor) -> State:
+        slope = point["slope"]
+        step = take_step(problem, point["u"], slope, point["step"])
+        length = step["square"].sqrt() / step["step"].clamp(max=1) if problem.prox_terms else norm(slope)
+        kept = {name: point[name] for name in ("u", "slope", "stalled")}
+        return {**kept, **step, "value": recent[:, -1], "recent": recent, "gradient_norm": length}

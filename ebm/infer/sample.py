@@ -2,9 +2,9 @@
 
     u_1, u_2, ..., u_N ~ p(u | given) ∝ exp(-β E(u, given))
 
-The loop draws the noise, keeps every `thin`-th point after `burn_in` steps in memory allocated once, and counts
-what the chains report. With `compile=True` it hands several steps at a time to torch.compile; the noise is drawn
-outside, in the same order, so the answer is the same to rounding.
+The loop draws the noise, keeps every `thin`-th point after `burn_in` steps in memory allocated once, and
+counts what the chains report. With `compile=True` it hands several steps at a time to torch.compile; the
+noise is drawn outside, in the same order, so the answer is the same to rounding.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ebm.infer.method import State, count, positive
 from ebm.infer.pose import Over, pose
 from ebm.infer.sampler import COUNTS, Info, Noise, Sampler
 from ebm.problem import Problem
+from ebm.rows import flat
 from ebm.solution import Samples
 
 AT_ONCE = 10  # gradients in one compiled call: enough to hide its cost, few enough to compile in seconds
@@ -45,8 +46,8 @@ def sample(
 
     Args:
         energy: an energy, or one that is already bound.
-        over: the free variables' starting values {name: (B, *shape)}, B chains; a bare value where there is one
-            variable. A value is a tensor or a start object (`ebm.infer.starts`).
+        over: the free variables' starting values {name: (B, *shape)}, B chains; a bare value where there is
+            one variable. A value is a tensor or a start object (`ebm.infer.starts`).
         method: how to move, e.g. `Langevin(0.01)`, `MALA(0.1)`, `HMC(0.1, 10)`.
         given: the values of all other variables, B rows first; options of the energy may stand here too.
         num_samples: N >= 1, draws to keep of each chain.
@@ -58,13 +59,14 @@ def sample(
             sampled so; if it fails, says so and goes on without.
 
     Returns:
-        `Samples`, whose value is (N, B, *shape), detached; its counts are of the steps after the burn-in.
+        `Samples`, whose value is (N, B, *shape), detached; its counts are of the steps after the burn-in
+        (without a test, of the draws that were kept).
 
     Raises:
         TypeError, ValueError: for input that does not fit together, saying what was expected and what came.
 
     Warns:
-        RuntimeWarning: if chains became NaN or infinite, or met nothing else.
+        RuntimeWarning: if chains became NaN or infinite, or never left a start that is.
 
     Example:
         >>> from ebm import energy
@@ -88,17 +90,16 @@ def sample(
         state = method.init(problem, u, beta)
         chains = _Chains(problem, method, state, compile)
         chains.walk(burn_in)
-        samples = chains.collect(num_samples, thin)
-        _report(samples, method)
-        samples.value = problem.unpack(samples.value) if isinstance(over, Mapping) else samples.value
+        samples = chains.collect(num_samples, thin, isinstance(over, Mapping))
+        _report(chains.lost(), method)
     return samples
 
 
 def several(
     problem: Problem, method: Sampler, state: State, counts: Info, noises: list[Noise]
 ) -> tuple[State, Info, list[State]]:
-    """As many steps as there are noises: the last state, the counts, and the path (`u` and, if known, `value`)."""
-    path = []
+    """A step for each noise: the last state, the counts, the path (`u` and, where known, `value`)."""
+    path: list[State] = []
     for noise in noises:
         state, info = method.step(problem, state, noise)
         counts = {name: counts[name] + info[name] for name in counts}
@@ -136,18 +137,25 @@ class _Chains:
                         out[done // thin - 1] = point[name]
         return counts
 
-    def collect(self, num_samples: int, thin: int) -> Samples:
+    def collect(self, num_samples: int, thin: int, by_name: bool) -> Samples:
         """The draws of the next num_samples * thin steps."""
         names = [name for name in ("u", "value") if name in self.state]
-        kept = {name: self.state[name].new_empty(num_samples, *self.state[name].shape) for name in names}
+        kept: State = {n: self.state[n].new_empty(num_samples, *self.state[n].shape) for n in names}
         counts = self.walk(num_samples * thin, kept, thin)
+        value = self.problem.unpack(kept["u"]) if by_name else kept["u"]
         if counts:
             share = counts["accepted"] / (num_samples * thin)
-            return Samples(kept["u"], share, counts["divergent"], counts["nonfinite"], kept["value"])
-        lost = torch.zeros(kept["u"].shape[1], dtype=torch.int64, device=kept["u"].device)
-        if not bool(torch.isfinite(kept["u"][-1]).all()):  # what has become NaN or infinite stays so
-            lost = (~torch.isfinite(kept["u"].reshape(*kept["u"].shape[:2], -1))).any(2).sum(0)
-        return Samples(kept["u"], torch.ones_like(lost, dtype=kept["u"].dtype), torch.zeros_like(lost), lost)
+            return Samples(value, share, counts["divergent"], counts["nonfinite"], kept["value"])
+        nonfinite = self.lost().long()  # what has become NaN or infinite stays so: look only if the end is
+        if bool(nonfinite.any()):
+            nonfinite = (~torch.isfinite(kept["u"].reshape(*kept["u"].shape[:2], -1))).any(2).sum(0)
+        none = torch.zeros_like(nonfinite)
+        return Samples(value, torch.ones_like(none, dtype=kept["u"].dtype), none, nonfinite)
+
+    def lost(self) -> Tensor:
+        """The chains that stand where something is NaN or infinite, (B,); one that can reject began there."""
+        parts = [self.state[name] for name in ("u", "value", "gradient") if name in self.state]
+        return torch.stack([~torch.isfinite(flat(part)).all(1) for part in parts]).any(0)
 
 
 def _check_options(method: Any, num_samples: int, burn_in: int, thin: int, beta: float | Tensor) -> None:
@@ -165,19 +173,33 @@ def _check_suits(method: Sampler, problem: Problem) -> None:
     name = type(method).__name__
     if problem.choices:
         raise TypeError(
-            f"{name} moves along a gradient, and {', '.join(problem.choices)} holds Choices. A few discrete values "
-            f"need no chain: p ∝ exp(-βE) is the softmax of -β times their energies."
+            f"{name} moves along a gradient, and {', '.join(problem.choices)} holds Choices. A few discrete "
+            f"values need no chain: p ∝ exp(-βE) is the softmax of -β times their energies."
         )
     walls = [t.label for t in problem.prox_terms.values() if t.leaf.indicator]
     if walls:
         raise TypeError(
-            f"{', '.join(walls)} is +inf outside a set, which a gradient cannot see; {name} would leave it. Put a "
-            f"smooth wall in its place, or sample an unbounded variable that is mapped into the set: "
+            f"{', '.join(walls)} is +inf outside a set, which no gradient can see; {name} would leave it. Put "
+            f"a smooth wall in its place, or sample an unbounded variable that is mapped into the set: "
             f"compose(y=(torch.sigmoid, 'v')) and, as a term, minus the log of the map's Jacobian, over β."
         )
 
 
-def _report(samples: Samples, method: Sampler) -> None:
+def _report(lost: Tensor, method: Sampler) -> None:
     """Say aloud which chains hold no samples; counts alone are easily overlooked."""
+    if not bool(lost.any()):
+        return
+    rows = lost.nonzero().flatten().tolist()
+    shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     if method.tested:
-        bad = samples.nonfinite == len(samples.energy)
+        what = "never left a start where the energy or its gradient is NaN or infinite"
+        cure = "Start them where both are finite"
+    else:
+        what = "became NaN or infinite, and their draws from then on are no samples"
+        cure = "Take a smaller step_size, start lower in energy, or use MALA, which rejects such steps"
+    warnings.warn(
+        f"{type(method).__name__}: {len(rows)} of {len(lost)} chains {what} (rows {shown}). {cure}; "
+        f"Samples.nonfinite counts.",
+        RuntimeWarning,
+        stacklevel=3,
+    )

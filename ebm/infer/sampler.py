@@ -2,16 +2,16 @@
 
     state_0 = init(problem, u_0, β),        state_{k+1}, info_k = step(problem, state_k, noise_k)
 
-All randomness of a step is `noise_k`, which the driver (`ebm.infer.sample`) draws into memory that it keeps. So
-a step is a function: it can be tried with noise chosen by hand, and several steps can be compiled into one call.
-A sampler with a test proposes a point u' and keeps it with the probability
+All randomness of a step is `noise_k`, which the driver (`ebm.infer.sample`) draws into memory that it keeps.
+So a step is a function: it can be tried with noise chosen by hand, and several steps can be compiled into one
+call. A sampler with a test proposes a point u' and keeps it with the probability
 
     min(1, exp(H(u) - H(u'))),        H = βE + what the density of the proposal adds,
 
 which leaves p ∝ exp(-βE) as it is.
 
-Reference: Metropolis et al. (1953), "Equation of state calculations by fast computing machines"; Hastings (1970),
-"Monte Carlo sampling methods using Markov chains and their applications", sect. 2.
+Reference: Metropolis et al. (1953), "Equation of state calculations by fast computing machines"; Hastings
+(1970), "Monte Carlo sampling methods using Markov chains and their applications", sect. 2.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ DIVERGENT = 1000.0  # a larger error of H counts as a divergence; Stan draws the
 class Sampler(ABC):
     """A Markov chain whose draws follow p ∝ exp(-βE), exactly or nearly; every row is a chain of its own.
 
-    A state is a dict of tensors. It holds `u`, the chains' points, and `value` = E(u) if the sampler knows it, and
-    whatever a step needs that `init` can work out once: the gradient at u, step sizes (0-dim or shaped like u).
+    A state is a dict of tensors. It holds `u`, the chains' points, and `value` = E(u) if the sampler knows
+    it, and whatever a step needs that `init` can work out once: the gradient at u, step sizes (0-dim or
+    shaped like u).
     """
 
     tested: ClassVar[bool] = True  # proposals pass a Metropolis test, and `step` reports COUNTS
@@ -45,14 +46,14 @@ class Sampler(ABC):
 
     @abstractmethod
     def init(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:
-        """The state at the starting points u, for the inverse temperature beta: one number, or one per chain (B,)."""
+        """The state at the starting points u; beta is one number, or one per chain (B,)."""
 
     @abstractmethod
     def step(self, problem: Problem, state: State, noise: Noise) -> tuple[State, Info]:
         """One step of every chain; a new state, the old one is left as it was."""
 
     def noise(self, u: Tensor) -> Noise:
-        """Memory for the randomness of a step: a normal number a coordinate and, for a test, a uniform one a row."""
+        """Memory for the randomness of a step: normal for each coordinate; uniform, for the test, for each row."""
         normal = {"normal": torch.empty_like(u)}
         return normal | {"uniform": u.new_empty(len(u))} if self.tested else normal
 
@@ -64,14 +65,14 @@ class Sampler(ABC):
 
 
 def setting(problem: Problem, value: float | Tensor, like: Tensor) -> Tensor:
-    """One number, or one per chain, as a tensor that multiplies u = `like` in one pass: 0-dim, or shaped like u."""
+    """One number, or one per chain, as a tensor that multiplies u = `like` fast: 0-dim, or shaped like u."""
     value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     value = torch.as_tensor(problem.per_row(value))
     return expand(value, like).expand_as(like).contiguous() if value.ndim else value
 
 
 def half_square(p: Tensor) -> Tensor:
-    """½|p|² of each row, (B,); a product with a vector, several times faster than a sum where rows are short."""
+    """½|p|² of each row, (B,); as a product, several times faster than a sum where rows are short."""
     squares = flat(p * p)
     return torch.mv(squares, squares.new_full((squares.shape[1],), 0.5))
 
@@ -81,9 +82,9 @@ def metropolis(
 ) -> tuple[State, Info]:
     """Keep each chain's proposal with probability min(1, exp(before - after)), else stay.
 
-    A proposal whose H is NaN or infinite is rejected and counted as non-finite. One whose H is finite but more than
-    `DIVERGENT` higher is counted as divergent (and rejected, by all odds). A chain that stands where H is NaN or
-    infinite, as it may at its start, takes the first finite proposal.
+    A proposal whose H is NaN or infinite is rejected and counted as non-finite. One whose H is finite but
+    more than `DIVERGENT` higher is counted as divergent (and rejected, by all odds). A chain that stands
+    where H is NaN or infinite, as it may at its start, takes the first finite proposal.
 
     Args:
         state: where the chains are.

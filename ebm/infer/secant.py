@@ -1,21 +1,21 @@
 """What a quasi-Newton method remembers of the curvature: a matrix a row, or its last m pairs.
 
-    H⁺ y = s,        s = u⁺ - u,   y = ∇E(u⁺) - ∇E(u)                                          (secant condition)
-    H⁺ = H + s aᵀ + a sᵀ,    a = ρ (½ (1 + ρ yᵀHy) s - Hy),    ρ = 1 / sᵀy                                 (BFGS)
+    H⁺ y = s,        s = u⁺ - u,   y = ∇E(u⁺) - ∇E(u)                                       (secant condition)
+    H⁺ = H + s aᵀ + a sᵀ,        a = ρ (½ (1 + ρ yᵀHy) s - Hy),   ρ = 1 / sᵀy                           (BFGS)
 
-H approximates the inverse Hessian; H⁺ is the symmetric matrix closest to H that satisfies the condition, and stays
-positive definite as sᵀy > 0. `Matrix` holds H. `Pairs` holds m pairs, stacked as S and Y of shape (m, D), and is
-the result of applying their updates, oldest first, to γI with γ = sᵀy / yᵀy of the newest:
+H approximates the inverse Hessian. H⁺ is the symmetric matrix closest to H that satisfies the condition, and
+stays positive definite as sᵀy > 0. `Matrix` holds H. `Pairs` holds the last m pairs, stacked as S and Y of
+shape (m, D), for the result of their updates, oldest first, on γI with γ = sᵀy / yᵀy of the newest:
 
-    H = γI + [Sᵀ γYᵀ] [ R⁻ᵀ (C + γYYᵀ) R⁻¹   -R⁻ᵀ ] [S ; γY],        R_ij = s_iᵀy_j where i is not newer than j, else 0
-                      [ -R⁻¹                   0  ]
+    H = γI + [Sᵀ γYᵀ] [ R⁻ᵀ (C + γYYᵀ) R⁻¹   -R⁻ᵀ ] [ S ]     R_ij = s_iᵀy_j where i is not newer than j, or 0
+                      [ -R⁻¹                  0   ] [γY ]     C the diagonal of R
 
-with C the diagonal of R. A new pair adds a row and a column to R, and R⁻¹ then grows by one column; the oldest takes
-its row and column along, from R as from R⁻¹. Nothing else knows of age, so a new pair overwrites the oldest where it
-lies, and every row of the batch has a clock of its own.
+A new pair gives R a new row and column, from which R⁻¹ gets one new column; the oldest pair takes its row and
+column along, out of R as out of R⁻¹. Nothing else depends on age: a new pair overwrites the oldest where it
+lies, and every row of the batch keeps its own time.
 
-Reference: Nocedal & Wright (2006), "Numerical Optimization", eqs. 6.17, 6.20, 7.19 and 7.24; Byrd, Nocedal & Schnabel
-(1994), "Representations of quasi-Newton matrices and their use in limited memory methods".
+Reference: Nocedal & Wright (2006), "Numerical Optimization", eqs. 6.17, 6.20, 7.20 and 7.24; Byrd, Nocedal &
+Schnabel (1994), "Representations of quasi-Newton matrices and their use in limited memory methods", eq. 2.11.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Memory(Protocol):
     def update(
         self, state: State, s: Tensor, y: Tensor, gradient: Tensor, direction: Tensor
     ) -> tuple[Tensor, State, Tensor]:
-        """-H⁺ ∇E(u⁺), what to remember, and which rows have learnt from their pair.
+        """-H⁺ ∇E(u⁺), (B, D), what to remember now, and which rows have learned from their pair, (B,).
 
-        s = y = 0 where a row has not moved. `direction` is -H ∇E(u), `gradient` is ∇E(u⁺). A pair whose sᵀy is not
-        positive beyond rounding is skipped.
+        `direction` is -H ∇E(u), `gradient` is ∇E(u⁺). A pair whose sᵀy is not positive beyond rounding is
+        skipped, and so is s = y = 0, a row that hasn't moved.
         """
 
     def forget(self, held: State, rows: Tensor, scale: Tensor) -> State:
@@ -52,9 +52,9 @@ class Memory(Protocol):
 
 
 class Matrix:
-    """H itself, (B, D, D): BFGS. For small D, where it takes no more room than the pairs, and forgets nothing.
+    """H itself, (B, D, D): for small D, where it takes no more room than the pairs, and forgets nothing.
 
-    The rows are kept last in memory: it is long vectors of rows, not of few coordinates, that a CPU is fast on.
+    Rows are kept last in memory: a CPU is fast on long vectors of rows, not on short ones of coordinates.
     """
 
     def lay(self, x: Tensor) -> Tensor:
@@ -72,27 +72,24 @@ class Matrix:
         hg = (h * g).sum(1)
         hy = hg + direction.t()
         sy, yhy = _dot(s, y), _dot(y, hy)  # (B,)
-        learnt = sy > torch.finfo(sy.dtype).eps * yhy
+        learned = sy > torch.finfo(sy.dtype).eps * yhy
         if bool(state["fresh"].any()):  # the first pair of a row tells the scale of its H
-            scale = torch.where(learnt & state["fresh"], sy / yhy, 1.0)
+            scale = torch.where(learned & state["fresh"], sy / yhy, 1.0)
             h, hg, hy, yhy = scale * h, scale * hg, scale * hy, scale * yhy
-        rho = torch.where(learnt, sy, torch.inf).reciprocal_()
+        rho = torch.where(learned, sy, torch.inf).reciprocal_()
         a = ((yhy * rho).add_(1.0).mul_(0.5) * s).sub_(hy).mul_(rho)
         h = torch.addcmul(h, s.unsqueeze(1), a).addcmul_(a.unsqueeze(1), s)
         hg = hg.addcmul_(s, _dot(a, g)).addcmul_(a, _dot(s, g))
-        return hg.neg_().t(), {"inverse": h.permute(2, 0, 1)}, learnt
+        return hg.neg_().t(), {"inverse": h.permute(2, 0, 1)}, learned
 
     def forget(self, held: State, rows: Tensor, scale: Tensor) -> State:
         inverse = held["inverse"]
-        return {"inverse": torch.where(expand(rows, inverse), self.begin(inverse[:, 0], scale)["inverse"], inverse)}
+        fresh = self.begin(inverse[:, 0], scale)["inverse"]
+        return {"inverse": torch.where(expand(rows, inverse), fresh, inverse)}
 
 
 class Pairs:
-    """The last m pairs, (B, 2m, D) in all: L-BFGS. A step takes two passes over them.
-
-    The pair in the slot that is next to be overwritten is dropped from R⁻¹ before it is overwritten, in place: a
-    state stays valid until the step after the next, and no step copies the pairs.
-    """
+    """The last m pairs, (B, 2m, D). A step reads them twice and copies them once."""
 
     def __init__(self, history: int):
         self.history = history
@@ -121,14 +118,15 @@ class Pairs:
         dots = torch.bmm(torch.stack((gradient, y), 1), pairs.mT)  # (B, 2, 2m)
         (s_g, y_g), (s_y, y_y) = (d.split(m, 1) for d in dots.unbind(1))  # S∇E, Y∇E, Sy, Yy, (B, m) each
         sy, yy = s_y[rows, slot], y_y[rows, slot]
-        learnt = sy > torch.finfo(sy.dtype).eps * state["scale"] * yy
-        rho = torch.where(learnt, sy, torch.inf).reciprocal_()
-        gamma = torch.where(learnt, sy / yy, state["scale"])
+        learned = sy > torch.finfo(sy.dtype).eps * state["scale"] * yy
+        rho = torch.where(learned, sy, torch.inf).reciprocal_()
+        gamma = torch.where(learned, sy / yy, state["scale"])
 
-        r_inverse = state["r_inverse"].index_put((rows, slot), sy.new_zeros(()))  # the oldest goes, with its row,
+        r_inverse = state["r_inverse"].clone()
+        r_inverse[rows, slot] = 0.0  # the oldest goes with its row
         column = -rho.unsqueeze(1) * _times(r_inverse, s_y)
         column[rows, slot] = rho
-        r_inverse[rows, :, slot] = column  # and the newest comes, with its column
+        r_inverse[rows, :, slot] = column  # and the newest comes with its column
         gram = state["gram"].index_put((rows, slot), y_y)
         gram[rows, :, slot] = y_y
         diagonal = state["diagonal"].index_put((rows, slot), sy)
@@ -138,7 +136,7 @@ class Pairs:
         coefficients = torch.cat(((r_inverse * weight.unsqueeze(2)).sum(1), -gamma.unsqueeze(1) * q), 1)
         hg = torch.bmm(coefficients.unsqueeze(1), pairs).squeeze(1).addcmul_(gradient, gamma.unsqueeze(1))
         held = {"pairs": pairs, "r_inverse": r_inverse, "gram": gram, "diagonal": diagonal, "scale": gamma}
-        return hg.neg_(), {**held, "slot": (slot + learnt) % m}, learnt
+        return hg.neg_(), {**held, "slot": (slot + learned) % m}, learned
 
     def forget(self, held: State, rows: Tensor, scale: Tensor) -> State:
         empty = held["r_inverse"].masked_fill(expand(rows, held["r_inverse"]), 0.0)

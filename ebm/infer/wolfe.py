@@ -4,16 +4,17 @@ Along a direction d of descent, φ(t) = E(u + t d). A step t > 0 is accepted whe
 
     φ(t) <= φ(0) + c₁ t φ′(0)        and        |φ′(t)| <= c₂ |φ′(0)|
 
-The search is a machine that takes one trial point a step, so that no row waits for another. It remembers `near`,
-the lowest point so far that met the first condition (at first t = 0), and `far`: as long as the minimum lies
-ahead, the point that was `near` before; once it is bracketed, the other end. The next trial is the minimizer of
-the cubic through both points and slopes, kept within bounds; a trial that is NaN or infinite counts as too high.
+The search is a machine that takes one trial point a step, so that no row waits for another. It remembers
+`near`, the lowest point so far that met the first condition (at first t = 0), and `far`: as long as the
+minimum lies ahead, the point that was `near` before; once it is bracketed, the other end. The next trial is
+the minimizer of the cubic through both points and slopes, kept within bounds. A trial that is NaN or
+infinite counts as too high.
 
 The first condition is widened by 8 ulp of φ(0): near a minimum the differences of energies are rounding long
 before the slopes are.
 
-Reference: Nocedal & Wright (2006), "Numerical Optimization", algorithms 3.5 and 3.6 and eq. 3.59; Hager & Zhang
-(2005), "A new conjugate gradient method with guaranteed descent and an efficient line search", on rounding.
+Reference: Nocedal & Wright (2006), "Numerical Optimization", algorithms 3.5 and 3.6, eq. 3.59; on rounding
+Hager & Zhang (2005), "A new conjugate gradient method with guaranteed descent and an efficient line search".
 """
 
 from __future__ import annotations
@@ -35,14 +36,25 @@ class Wolfe:
     Args:
         decrease: c₁ in [0, c₂), the share of the promised decrease that is asked for.
         curvature: c₂ in (c₁, 1): 0.9 for quasi-Newton directions, 0.1 or less for a nearly exact search.
-        tries: trial points a row gets. After them it takes the lowest one if that is below φ(0), else it failed.
+        tries: trial points a row gets; then it takes the lowest one, if that is below φ(0), or has failed.
+
+    Raises:
+        ValueError: for settings out of range.
+
+    Example:
+        >>> value, slope = torch.tensor([1.0]), torch.tensor([-2.0])  # φ(t) = (1 - t)² at t = 0
+        >>> search = Wolfe().begin(value, slope)
+        >>> Wolfe().judge(search, value, torch.tensor([0.0]), torch.tensor([0.0]))  # t = 1 is low and flat
+        (tensor([True]), tensor([True]))
     """
 
     def __init__(self, decrease: float = 1e-4, curvature: float = 0.9, tries: int = 25):
         self.decrease, self.curvature = fraction("decrease", decrease), fraction("curvature", curvature)
         self.tries = count("tries", tries)
         if not decrease < curvature:
-            raise ValueError(f"the Wolfe conditions need decrease < curvature; got {decrease} and {curvature}.")
+            raise ValueError(
+                f"expected decrease < curvature; got decrease={decrease}, curvature={curvature}."
+            )
 
     def begin(self, value: Tensor, slope: Tensor) -> State:
         """A search at φ(0) = value, φ′(0) = slope < 0, each (B,), whose first trial is t = 1."""
@@ -66,7 +78,7 @@ class Wolfe:
         }
 
     def judge(self, search: State, start: Tensor, value: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-        """Which trials φ(t) = value, φ′(t) = slope are low enough for φ(0) = start, and which of them are accepted."""
+        """Which trials φ(t) = value, φ′(t) = slope are low enough for φ(0) = start, and which accepted."""
         ceiling = torch.add(start, start.abs(), alpha=ULPS * torch.finfo(value.dtype).eps)
         low = value <= ceiling.addcmul_(search["t"], search["slope"], value=self.decrease)
         flat = slope.abs() <= search["slope"] * -self.curvature
@@ -75,7 +87,7 @@ class Wolfe:
     def advance(
         self, search: State, start: Tensor, value: Tensor, slope: Tensor, low: Tensor
     ) -> tuple[State, Tensor]:
-        """The search after trials that were not accepted, and which rows have none left and found nothing below φ(0)."""
+        """The search after trials that were not accepted, and which rows have failed."""
         t, near_t, near_value, near_slope = (search[k] for k in ("t", "near_t", "near_value", "near_slope"))
         far_t, far_value, far_slope, ahead = (search[k] for k in ("far_t", "far_value", "far_slope", "ahead"))
         better = (value <= near_value).logical_and_(low).logical_and_(slope.abs() < torch.inf)
@@ -104,9 +116,9 @@ class Wolfe:
     def search(
         self, problem: Problem, u: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The whole search at once: u, E(u) and ∇E(u) after the step, and which rows have failed and did not move.
+        """The whole search at once: u, E(u) and ∇E(u) after the step, and which rows have failed.
 
-        Only the rows that have not accepted a trial are evaluated again.
+        Rows that have failed have not moved. Only rows that go on searching are evaluated again.
         """
         rows, start, base = torch.arange(len(u), device=u.device), value, u
         u, value, gradient = u.clone(), value.clone(), gradient.clone()
@@ -118,7 +130,8 @@ class Wolfe:
             slope = dot(new_gradient, direction)
             low, accepted = self.judge(search, start, new_value, slope)
             done = rows[accepted]
-            u[done], value[done], gradient[done] = trial[accepted], new_value[accepted], new_gradient[accepted]
+            u[done], value[done] = trial[accepted], new_value[accepted]
+            gradient[done] = new_gradient[accepted]
             if len(done) == len(rows):
                 break
             search, failed = self.advance(search, start, new_value, slope, low)
@@ -135,7 +148,7 @@ def lowest_of_cubic(slope_0: Tensor, slope_1: Tensor, rise: Tensor) -> Tensor:
     """Where the cubic c with c(0) = 0, c′(0) = slope_0, c(1) = rise, c′(1) = slope_1 has its minimum.
 
     c(x) = slope_0 x + k x² + l x³ with l = slope_0 + slope_1 - 2 rise, k = rise - slope_0 - l, so that
-    x = -slope_0 / (k + √(k² - 3 l slope_0)); far on the side of descent where there is no minimum, 0 where x is NaN.
+    x = -slope_0 / (k + √(k² - 3 l slope_0)); far down the slope where there is no minimum, 0 where x is NaN.
     """
     l = torch.sub(slope_0 + slope_1, rise, alpha=2)  # noqa: E741
     k = rise - slope_0 - l

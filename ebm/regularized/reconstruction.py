@@ -6,7 +6,7 @@ Once y is given, c is fixed: value and gradient together then cost one product z
 
     E = ½ ⟨z, ∇E - c⟩ + ½ |y|²
 
-which is cheaper than two products with D where K < 2P, for K atoms of P numbers.
+which is no dearer than two products with D where K <= 2P, for K atoms of P numbers.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ class Reconstruction(Energy):
 
     @property
     def compact(self) -> bool:
-        """Whether products with G = DDᵀ are cheaper than those with D and its transpose."""
+        """Whether products with G = DDᵀ are no dearer than those with D and its transpose."""
         atoms, size = self.dictionary.shape
-        return atoms < 2 * size
+        return atoms <= 2 * size
 
     def decode(self, z: Tensor) -> Tensor:
         """What the codes stand for, zD, (B, K) -> (B, P)."""
@@ -112,7 +112,7 @@ class Reconstruction(Energy):
             residual = z @ self.dictionary - y
             return 0.5 * dot(residual, residual), residual @ self.dictionary.T
         gradient = torch.addmm(correlations.linear, z, correlations.gram, beta=-1)
-        return correlations.constant + 0.5 * (dot(z, gradient) - dot(z, correlations.linear)), gradient
+        return correlations.constant + 0.5 * dot(z, gradient - correlations.linear), gradient
 
     def quadratic(
         self, name: str, *, y: Tensor, z: Tensor | None = None, correlations: Correlations | None = None

@@ -102,7 +102,7 @@ def check_counts(sampler: Sampler) -> None:
         return
     path = torch.cat([start.unsqueeze(0), samples.value])
     moved = (path[1:] != path[:-1]).flatten(2).any(2).to(start.dtype).mean(0)
-    require_equal(Wrong, samples.accepted, moved, f"{who}: `accepted` is the share of steps that moved", 1e-6)
+    require_equal(Wrong, samples.accepted.to(moved), moved, f"{who}: `accepted` is the share of steps that moved", 1e-6)
     if int(samples.divergent[steep]) + int(samples.nonfinite[steep]) == 0:
         raise Wrong(f"{who}: chain {steep} is too steep for its step; expected divergences, none counted.")
     require_equal(Wrong, samples.value[-1][holes], start[holes], f"{who}: a NaN proposal is rejected")
@@ -114,7 +114,7 @@ class _Hole(Energy):
     def forward(self, y: Tensor, center: Tensor, depth: Tensor, hole: Tensor, start: Tensor) -> Tensor:
         energy = 0.5 * flat(depth * (y - center) ** 2).sum(1)
         away = flat(y != start).any(1) & (hole > 0)
-        return energy + torch.where(away, math.nan, 0.0).to(energy.dtype)
+        return energy * torch.where(away, math.nan, 1.0).to(energy.dtype)  # its gradient, too
 
 
 def draw(sampler: Sampler, problem: Posed, seed: int = 0, quiet: bool = False, **settings: Any) -> Samples:

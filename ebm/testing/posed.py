@@ -179,7 +179,7 @@ class Tagging(Staged):
         return state[0]
 
 
-def tagging(choices: int = 3, length: int = 4, batch: int = 4, seed: int = 0) -> Posed:
+def tagging(choices: int = 3, length: int = 4, batch: int = 4, seed: int = 0, **settings: Any) -> Posed:
     """Choices along a sequence, begun at tag 0 throughout; held to all sequences, tried one by one."""
     generator = torch.Generator().manual_seed(seed)
     emission = torch.randn(batch, length, choices, dtype=torch.float64, generator=generator)
@@ -192,7 +192,8 @@ def tagging(choices: int = 3, length: int = 4, batch: int = 4, seed: int = 0) ->
         return (tags.cpu() != best).sum(1).to(torch.float64)
 
     start = Choices(torch.zeros(batch, length, dtype=torch.int64), choices)
-    return Posed(energy, start, {"emission": emission}, distance, name=f"tagging, {choices}^{length} sequences")
+    name = f"tagging, {choices}^{length} sequences"
+    return Posed(energy, start, {"emission": emission}, distance, name=name, **settings)
 
 
 def nearest(values: Tensor, batch: int = 4, seed: int = 0) -> Posed:

@@ -1,4 +1,4 @@
-"""The contract of an energy, held by every energy on the list in `ebm.testing.members`, and by random ones.
+"""The contract of an energy, held by every energy on the list in `ebm.testing.energy_list`, and by random ones.
 
 A new energy is put on that list with a value for each of its variables, and inherits all of this.
 """
@@ -17,7 +17,7 @@ from ebm.testing import (
     check_rows,
     check_state,
 )
-from ebm.testing.members import EnergyMember, energies
+from ebm.testing.energy_list import EnergyMember, energies
 from ebm.testing.strategies import Case, mixtures, networks, quadratics
 from ebm.testing.strategies import energies as any_energies
 

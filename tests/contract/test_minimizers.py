@@ -1,4 +1,4 @@
-"""The contract of a minimizer, held by every minimizer on the list in `ebm.testing.members`.
+"""The contract of a minimizer, held by every minimizer on the list in `ebm.testing.minimizer_list`.
 
 A new minimizer is put on that list with the problems that suit it, and inherits all of this.
 """
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from ebm.infer import Armijo, GradientDescent
-from ebm.testing.members import MinimizerMember, minimizers
+from ebm.testing.minimizer_list import MinimizerMember, minimizers
 from ebm.testing.minimizer import check_dtype, check_solution_derivative
 from ebm.testing.neighbors import check_neighbors, check_poison
 from ebm.testing.posed import Posed

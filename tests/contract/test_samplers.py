@@ -1,4 +1,4 @@
-"""The contract of a sampler, held by every sampler on the list in `ebm.testing.members`.
+"""The contract of a sampler, held by every sampler on the list in `ebm.testing.sampler_list`.
 
 A new sampler is put on that list with the targets that suit it, and inherits all of this.
 """
@@ -13,7 +13,7 @@ from ebm.infer import HMC, MALA, Langevin, sample
 from ebm.targets import Gaussian
 from ebm.targets.target import Target
 from ebm.testing.chains import check_chains, check_counts
-from ebm.testing.members import SamplerMember, samplers
+from ebm.testing.sampler_list import SamplerMember, samplers
 from ebm.testing.moments import check_balance, check_moments
 from ebm.testing.posed import Posed, bowl, springs
 from ebm.testing.strategies import posed
@@ -25,27 +25,15 @@ EXACT = pytest.mark.parametrize(
 )
 
 
-def fits(member: SamplerMember, problem: Posed) -> bool:
-    """A sampler with a setting for each coordinate fits variables of that shape alone."""
-    mass = getattr(member.sampler, "mass", 1.0)
-    return not isinstance(mass, torch.Tensor) or problem.over.shape[1:] == mass.shape
-
-
 @EVERY
-@pytest.mark.parametrize("problem", [bowl(), bowl(2), bowl(2, 3)], ids=str)
-def test_chains_are_rows_of_their_own_and_repeat(member: SamplerMember, problem: Posed) -> None:
-    if fits(member, problem):
+def test_chains_are_rows_of_their_own_and_repeat(member: SamplerMember) -> None:
+    for problem in (bowl(), bowl(2), bowl(2, 3), springs()) if member.any_shape else (bowl(2),):
         check_chains(member.sampler, problem)
 
 
-@pytest.mark.parametrize("name", ["Langevin", "MALA", "HMC"])
-def test_several_variables_at_once(name: str) -> None:
-    check_chains(MEMBERS[name].sampler, springs())
-
-
-@pytest.mark.parametrize("name", ["Langevin", "MALA", "HMC", "HMC, one leapfrog"])
-def test_acceptance_divergence_and_nan_are_counted_in_each_chain(name: str) -> None:
-    check_counts(MEMBERS[name].sampler)
+@pytest.mark.parametrize("member", [pytest.param(m, id=n) for n, m in MEMBERS.items() if m.any_shape])
+def test_acceptance_divergence_and_nan_are_counted_in_each_chain(member: SamplerMember) -> None:
+    check_counts(member.sampler)
 
 
 @EXACT
@@ -58,7 +46,7 @@ def test_steps_are_in_detailed_balance(member: SamplerMember, target: Target) ->
     check_balance(member.sampler, target)
 
 
-@pytest.mark.parametrize("sampler", [MALA(0.2), HMC(0.3, 5)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("sampler", [MALA(0.2), HMC(0.3, 3)], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("beta", [0.5, 4.0])
 def test_beta_is_the_inverse_temperature(sampler: MALA | HMC, beta: float) -> None:
     check_moments(sampler, Gaussian(torch.zeros(2, dtype=torch.float64)), beta=beta)

@@ -1,0 +1,77 @@
+"""Points that are not data, and how well an energy tells them from data.
+
+    gap = ⟨E⟩_off - ⟨E⟩_data,    d = gap / √(½ (var_off + var_data))
+    AUROC = P(E_off > E_data) + ½ P(E_off = E_data)
+
+The standardized gap d (Cohen's d) and AUROC do not depend on the unit of the energy.
+
+Reference: Cohen (1988), "Statistical Power Analysis for the Behavioral Sciences", sect. 2.2; Fawcett
+(2006), "An introduction to ROC analysis", sect. 7.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class OffData:
+    """The energy of points that are not data, beside that of the data.
+
+    Attributes:
+        mean, std: of the energy of these points.
+        gap, standardized_gap: of its mean over that of the data, in units of the energy and as Cohen's d.
+        auroc: how often such a point has more energy than a data point, ties half.
+    """
+
+    mean: float
+    std: float
+    gap: float
+    standardized_gap: float
+    auroc: float
+
+
+def compare(on: Tensor, off: Tensor) -> OffData:
+    """The energies of data, (N,), and of other points, (M,), side by side."""
+    gap = float(off.mean() - on.mean())
+    unit = math.sqrt(0.5 * float(on.var() + off.var()))
+    none = math.copysign(math.inf, gap) if gap else 0.0
+    return OffData(float(off.mean()), float(off.std()), gap, gap / unit if unit > 0 else none, auroc(on, off))
+
+
+def auroc(on: Tensor, off: Tensor) -> float:
+    """P(off > on) + ½ P(off = on) over all pairs of two samples of energies, (N,) and (M,).
+
+    Example:
+        >>> auroc(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
+        0.875
+    """
+    order = on.sort().values
+    below = torch.searchsorted(order, off, right=False)
+    up_to = torch.searchsorted(order, off, right=True)
+    return float((below + up_to).double().mean() / (2 * len(on)))
+
+
+def in_box(y: Tensor, points: int, generator: torch.Generator | None = None) -> Tensor:
+    """Uniform between the lowest and the highest value of each coordinate of y, (N, *shape) -> (points,
+    *shape)."""
+    low, high = y.amin(0), y.amax(0)
+    u = torch.rand((points, *y.shape[1:]), generator=generator, dtype=y.dtype, device=y.device)
+    return low + (high - low) * u
+
+
+def shuffled(y: Tensor, points: int, generator: torch.Generator | None = None) -> Tensor:
+    """Each coordinate from a row of its own: keeps what every coordinate does, loses what ties them
+    together."""
+    flat = y.flatten(1)
+    source = torch.randint(len(y), (points, flat.shape[1]), generator=generator, device=y.device)
+    return flat.gather(0, source).view(points, *y.shape[1:])
+
+
+def noisy(y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Data with Gaussian noise as strong as each coordinate's own standard deviation, like y."""
+    return y + y.std(0) * torch.empty_like(y).normal_(generator=generator)

@@ -1,0 +1,150 @@
+"""The list of energies: every one of this package, with a value for each of its variables.
+
+A new energy is put on it, one line, and inherits the whole contract, in the project's tests and on CUDA
+(`python -m ebm.testing.gpu_check`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ebm.energy import Energy
+from ebm.function import energy
+from ebm.infer.gradient import GradientDescent
+from ebm.infer.starts import Zeros
+from ebm.latent import min_over
+from ebm.marginal import marginal_over
+from ebm.nodes import Finite, Grid, Importance
+from ebm.regularized.reconstruction import Reconstruction
+from ebm.regularizers.constraints import Box, NonNegative, Simplex, Sphere
+from ebm.regularizers.norms import L1, L2, GroupL1, NonNegativeL1
+from ebm.targets.ackley import Ackley
+from ebm.targets.banana import Banana
+from ebm.targets.double_well import DoubleWell
+from ebm.targets.ellipse import Ellipse
+from ebm.targets.funnel import Funnel
+from ebm.targets.gaussian import Gaussian
+from ebm.targets.himmelblau import Himmelblau
+from ebm.targets.mixture import Mixture
+from ebm.targets.rastrigin import Rastrigin
+from ebm.targets.ring import Ring
+from ebm.targets.rosenbrock import Rosenbrock
+from ebm.testing.examples import Example
+from ebm.testing.posed import Bowl, Springs
+
+
+@dataclass(frozen=True)
+class EnergyMember:
+    """An energy with a value for each variable; `bitwise` as in `check_rows`."""
+
+    energy: Energy
+    example: Example
+    bitwise: bool = True
+
+
+def energies() -> dict[str, EnergyMember]:
+    """Every energy of the package, and every way to make one of others."""
+    return {**_targets(), **_regularizers(), **_made_of_others(), **_free_energies()}
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    """Standard normal numbers in float64, the same for everyone."""
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def _targets() -> dict[str, EnergyMember]:
+    y = randn(4, 2)
+    spread = torch.tensor([[1.0, 0.5], [0.5, 2.0]], dtype=torch.float64)
+    of_y: list[Energy] = [
+        Ackley(),
+        Banana(),
+        DoubleWell(),
+        Funnel(),
+        Gaussian(y[0], spread),
+        Himmelblau(),
+        Mixture.on_circle(dtype=torch.float64),
+        Rastrigin(),
+        Ring(),
+        Rosenbrock(),
+    ]
+    members = {type(e).__name__: EnergyMember(e.double(), {"y": y}) for e in of_y}
+    members["Ellipse"] = EnergyMember(Ellipse().double(), {"y": y, "z": randn(4, 1, seed=1)})
+    return members
+
+
+def _regularizers() -> dict[str, EnergyMember]:
+    z, deep = randn(4, 4), randn(4, 2, 4)
+    bound = torch.tensor([0.1, 0.5, 1.0, torch.inf], dtype=torch.float64)
+    members = {
+        "L1": EnergyMember(L1("z"), {"z": z}),
+        "L1 over (2, 4)": EnergyMember(L1("z"), {"z": deep}),
+        "L1 over ()": EnergyMember(L1("z"), {"z": z[:, 0]}),
+        "L2": EnergyMember(L2("z"), {"z": deep}),
+        "GroupL1 of pairs": EnergyMember(GroupL1("z", 2), {"z": z}),
+        "GroupL1": EnergyMember(GroupL1("z"), {"z": deep}),
+        "NonNegativeL1": EnergyMember(NonNegativeL1("z"), {"z": z.abs()}),
+        "Box": EnergyMember(Box("z", -0.5, 0.8), {"z": z}),
+        "Box of tensors": EnergyMember(Box("z", -bound, 0.5 * bound), {"z": z}),
+        "NonNegative": EnergyMember(NonNegative("z"), {"z": z}),
+        "Simplex": EnergyMember(Simplex("z"), {"z": z}),
+        "Simplex of total 3": EnergyMember(Simplex("z", 3.0), {"z": deep}),
+        "Sphere": EnergyMember(Sphere("z"), {"z": z}),
+        "Sphere of radius 2": EnergyMember(Sphere("z", 2.0, dims=2), {"z": deep}),
+    }
+    dictionary = randn(5, 3, seed=8)
+    members["Reconstruction"] = EnergyMember(Reconstruction(dictionary), {"y": randn(4, 3), "z": randn(4, 5, seed=1)})
+    wide = {"y": randn(4, 5), "z": randn(4, 3, seed=1)}
+    members["Reconstruction, few atoms"] = EnergyMember(Reconstruction(dictionary.T.contiguous()), wide)
+    return members
+
+
+def _made_of_others() -> dict[str, EnergyMember]:
+    y, z, center = randn(4, 2), randn(4, 3, seed=1), randn(4, 2, seed=2)
+    encoded = Springs().compose(center=(_network(), "x"))
+    total = 0.5 * DoubleWell().double() + encoded.named("code") - 0.1 * Gaussian(y[0])
+    members = {
+        "Springs": EnergyMember(Springs(), {"y": y, "z": z, "center": center}),
+        "composed": EnergyMember(encoded, {"y": y, "z": z, "x": center}),
+        "sum": EnergyMember(total, {"y": y, "z": z, "x": center}),
+        "given early": EnergyMember(Springs().given(center=center), {"y": y, "z": z}),
+        "integers and pairs": EnergyMember(
+            picked, {"y": y, "which": torch.tensor([0, 1, 0, 1]), "pair": (z, z.abs())}
+        ),
+    }
+    for shape in ((), (3,), (2, 3)):
+        example = {n: randn(4, *shape, seed=i).abs() for i, n in enumerate(("y", "center", "depth"))}
+        members[f"Bowl over {shape}"] = EnergyMember(Bowl(), example)
+    return members
+
+
+def _free_energies() -> dict[str, EnergyMember]:
+    rest = {"y": randn(4, 2), "center": randn(4, 2, seed=2)}
+    members = {}
+    for how in ("no", "implicit", "unroll"):
+        free = min_over(Springs(), "z", GradientDescent(0.9), Zeros(3), tol=1e-12, differentiate=how)
+        members[f"min_over, {how}"] = EnergyMember(free, rest, bitwise=False)
+    one = torch.ones(1, dtype=torch.float64)
+    for nodes in (Finite(randn(5, 1, seed=4)), Grid(-3.0, 3.0, 20), Importance(6, 0 * one, one)):
+        free = marginal_over(Springs(), "z", 1.5, nodes)
+        members[f"marginal_over {type(nodes).__name__}"] = EnergyMember(free, rest)
+    return members
+
+
+@energy
+def picked(y: Tensor, which: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
+    """An energy that is given integers, and a tuple of tensors."""
+    chosen = y.gather(1, which.unsqueeze(1)).squeeze(1)
+    return (chosen - pair[0].sum(1)).square() + (pair[1] * chosen.unsqueeze(1)).square().sum(1)
+
+
+def _network() -> nn.Module:
+    """A small smooth network (B, 2) -> (B, 2) in float64, the same for everyone."""
+    layers = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 2)).double()
+    with torch.no_grad():
+        for seed, parameter in enumerate(layers.parameters()):
+            parameter.copy_(0.5 * randn(*parameter.shape, seed=seed))
+    return layers

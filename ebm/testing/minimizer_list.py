@@ -1,0 +1,90 @@
+"""The list of minimizers: every one of this package, with the problems that suit it.
+
+A new minimizer is put on it, one line, and inherits the whole contract, in the project's tests and on CUDA
+(`python -m ebm.testing.gpu_check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ebm.infer.adam import Adam
+from ebm.infer.categorical_cem import CategoricalCEM
+from ebm.infer.cem import CEM
+from ebm.infer.dynamic_programming import DynamicProgramming
+from ebm.infer.enumerate import Enumerate
+from ebm.infer.gradient import Armijo, GradientDescent, Momentum, Nesterov
+from ebm.infer.method import Method
+from ebm.infer.newton import Newton, TruncatedNewton
+from ebm.infer.proximal import FISTA, ProximalGradient, SpaRSA
+from ebm.targets.double_well import DoubleWell
+from ebm.targets.gaussian import Gaussian
+from ebm.targets.himmelblau import Himmelblau
+from ebm.targets.rastrigin import Rastrigin
+from ebm.targets.ring import Ring
+from ebm.targets.rosenbrock import Rosenbrock
+from ebm.testing.energy_list import randn
+from ebm.testing.penalized import boxed, lasso, shrunk
+from ebm.testing.posed import Posed, bowl, nearest, springs, tagging, target
+
+
+@dataclass(frozen=True)
+class MinimizerMember:
+    """A minimizer with its problems.
+
+    Attributes:
+        method: the minimizer.
+        problems: on which it is held to the whole contract.
+        reaches: more of them, whose answers it has to reach with a true report.
+        tolerance: of a neighbor's influence, as in `check_neighbors`.
+    """
+
+    method: Method
+    problems: Sequence[Posed]
+    reaches: Sequence[Posed] = field(default_factory=list)
+    tolerance: float = 0.0
+
+
+def minimizers() -> dict[str, MinimizerMember]:
+    """Every minimizer of the package."""
+    around = 0.5 * randn(4, 2)
+    gaussian = target(Gaussian(around[0], torch.eye(2, dtype=torch.float64)), 3 * around)
+    wells = target(DoubleWell().double(), around + 0.1)
+    hills = target(Himmelblau().double(), 3 * around, reach=1e-4, max_steps=20000)
+    ring = target(Ring().double(), 2 * around + 1, reach=1e-4)
+    valley = target(Rosenbrock(4).double(), 1 + 0.3 * randn(4, 4))
+    smooth = [gaussian, wells, hills, ring]
+    few = {"max_steps": 150, "tol": 1e-6}
+    loose = {"tol": 1e-3, "reach": 1e-2}
+    egg_box = target(Rastrigin().double(), 2 * around, reach=1e-3, **few)
+    rates = torch.linspace(0.2, 0.45, 4, dtype=torch.float64)
+    sparse = [shrunk(), shrunk(4), shrunk(2, 3), boxed(3), lasso()]
+    values = randn(50, 2, seed=7)
+    return {
+        "GradientDescent": MinimizerMember(GradientDescent(0.4), everywhere(), [gaussian]),
+        "GradientDescent, small": MinimizerMember(GradientDescent(0.01), [], [wells, hills, ring]),
+        "GradientDescent, a step for each row": MinimizerMember(GradientDescent(rates), [], everywhere()),
+        "Armijo": MinimizerMember(Armijo(), everywhere(), smooth),
+        "Momentum": MinimizerMember(Momentum(0.2, 0.5), everywhere(), [gaussian]),
+        "Nesterov": MinimizerMember(Nesterov(0.4), everywhere(), [gaussian]),
+        "Adam": MinimizerMember(Adam(0.03), everywhere(**loose), [gaussian]),
+        "Newton": MinimizerMember(Newton(), everywhere(), [*smooth, valley]),
+        "TruncatedNewton": MinimizerMember(TruncatedNewton(), everywhere(), [*smooth, valley]),
+        "ProximalGradient": MinimizerMember(ProximalGradient(), [*sparse, *everywhere()], smooth),
+        "FISTA": MinimizerMember(FISTA(), [*sparse, *everywhere()], smooth),
+        "SpaRSA": MinimizerMember(SpaRSA(), [*sparse, *everywhere()], smooth),
+        "CEM": MinimizerMember(CEM(400, 40, std=2.0), everywhere(**few), [wells, egg_box]),
+        "CategoricalCEM": MinimizerMember(CategoricalCEM(), [tagging(max_steps=100)]),
+        "Enumerate": MinimizerMember(Enumerate(), [tagging()]),
+        "Enumerate, given values": MinimizerMember(Enumerate(values), [nearest(values)]),
+        "DynamicProgramming": MinimizerMember(DynamicProgramming(), [tagging(), tagging(choices=2, length=5)]),
+    }
+
+
+def everywhere(**settings: Any) -> list[Posed]:
+    """Bowls of shapes (B,), (B, 4) and (B, 2, 3), and two variables at once."""
+    return [bowl(**settings), bowl(4, **settings), bowl(2, 3, **settings), springs(**settings)]
