@@ -1,4 +1,4 @@
-"""What all tests share: one thread a process, no screen, examples that repeat, skips where CUDA is missing."""
+"""What all tests share: one thread a process, no screen, examples that repeat, skips where CUDA is absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input: each mistake is an error whose message says what was expected, what came and what to do, or a reported row.
+"""Bad input: each mistake is an error that says what was expected, what came and what to do, or a marked row.
 
 The message is read: a test here fails if the words that teach are gone.
 """
@@ -70,7 +70,8 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a missing variable": (
         lambda: spring(y=zeros(3, 2)),
         TypeError,
-        r"spring is an energy of x, y \(options: stiffness\); got y, so 'x' is missing. Pass a value, or minimize or "
+        r"spring is an energy of x, y \(options: stiffness\); got y, so 'x' is missing. Pass a value, or "
+        r"minimize or "
         r"marginalize it first: min_over\(E, 'x', \.\.\.\)",
     ),
     "a missing variable in a solve": (
@@ -83,7 +84,11 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         TypeError,
         r"spring is an energy of x, y .*; it has no 'z'",
     ),
-    "an unknown free variable": (lambda: minimize(spring, {"z": zeros(3, 2)}, GD), TypeError, r"it has no 'z'"),
+    "an unknown free variable": (
+        lambda: minimize(spring, {"z": zeros(3, 2)}, GD),
+        TypeError,
+        r"it has no 'z'",
+    ),
     "an unknown given variable": (
         lambda: minimize(bowl, zeros(3, 2), GD, given={"x": zeros(3, 2)}),
         TypeError,
@@ -99,10 +104,22 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         TypeError,
         r"needs an energy with one free variable; .*Write over=\{name: value\}",
     ),
-    "no free variable": (lambda: minimize(bowl, {}, GD), TypeError, r"names no variable, so there is nothing to find"),
-    "a value by position": (lambda: bowl(zeros(3, 2)), TypeError, r"called by keyword: FunctionEnergy\(y=\.\.\.\), not by"),
+    "no free variable": (
+        lambda: minimize(bowl, {}, GD),
+        TypeError,
+        r"names no variable, so there is nothing to find",
+    ),
+    "a value by position": (
+        lambda: bowl(zeros(3, 2)),
+        TypeError,
+        r"called by keyword: FunctionEnergy\(y=\.\.\.\), not by",
+    ),
     "given what it does not have": (lambda: bowl.given(z=zeros(3, 2)), TypeError, r"it has no 'z'"),
-    "composed of what it does not have": (lambda: bowl.compose(z=(torch.neg, "y")), TypeError, r"it has no 'z'"),
+    "composed of what it does not have": (
+        lambda: bowl.compose(z=(torch.neg, "y")),
+        TypeError,
+        r"it has no 'z'",
+    ),
     "composed without a variable": (
         lambda: bowl.compose(y=torch.neg),
         TypeError,
@@ -122,7 +139,8 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "batches that differ": (
         lambda: spring(x=zeros(2, 2), y=zeros(3, 2)),
         ValueError,
-        r"'y' has 3 rows where the other variables have 2; every variable needs the same batch dimension first",
+        r"'y' has 3 rows where the other variables have 2; every variable needs the same batch dimension "
+        r"first",
     ),
     "one row for all": (
         lambda: spring(x=zeros(1, 2), y=zeros(3, 2)),
@@ -132,7 +150,8 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "batches that differ in a solve": (
         lambda: solve_spring(x=zeros(2, 2)),
         ValueError,
-        r"'x' has 2 rows where the other variables have 3; every variable needs the same batch dimension first "
+        r"'x' has 2 rows where the other variables have 3; every variable needs the same batch dimension "
+        r"first "
         r"\(expand or repeat_interleave the smaller one\)|'y' has 3 rows where the other variables have 2",
     ),
     "a value without a batch": (
@@ -148,7 +167,8 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "an energy that returns a scalar": (
         of(lambda y: (y**2).sum()),
         ValueError,
-        r"must return one energy a row, shape \(3,\); it returned \(\)\. Sum over every dimension but the first, "
+        r"must return one energy a row, shape \(3,\); it returned \(\)\. Sum over every dimension but "
+        r"the first, "
         r"e\.g\. e\.flatten\(1\)\.sum\(1\)",
     ),
     "an energy that returns (B, 1)": (
@@ -172,7 +192,8 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "an integer start": (
         lambda: minimize(bowl, zeros(3, 2, dtype=torch.int64), GD),
         TypeError,
-        r"a free variable is a floating-point tensor; 'y' has dtype torch\.int64\. Convert it with \.float\(\), or "
+        r"a free variable is a floating-point tensor; 'y' has dtype torch\.int64\. Convert it with "
+        r"\.float\(\), or "
         r"search over whole numbers with Choices",
     ),
     "dtypes that differ": (
@@ -183,17 +204,22 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a parameter of another dtype": (
         lambda: minimize(Layered(nn.Linear(2, 2).float()), zeros(3, 2), GD),
         TypeError,
-        r"'y' is torch\.float64, 'parameter layer\.weight' is torch\.float32; convert one .*energy\.double\(\)",
+        r"'y' is torch\.float64, 'parameter layer\.weight' is torch\.float32; convert one "
+        r".*energy\.double\(\)",
     ),
     "a buffer of another dtype": (
         lambda: minimize(Gaussian(zeros(2)), zeros(3, 2, dtype=torch.float32), GD),
         (TypeError, RuntimeError),
-        r"the free variables are torch\.float32 and the energy came out as torch\.float64|to have the same dtype",
+        r"the free variables are torch\.float32 and the energy came out as torch\.float64|to have the "
+        r"same dtype",
     ),
     "a constant of another dtype": (
-        lambda: minimize(energy(lambda y: ((y - torch.ones(2)) ** 2).sum(1)), zeros(3, 2, dtype=torch.float32), GD),
+        lambda: minimize(
+            energy(lambda y: ((y - torch.ones(2)) ** 2).sum(1)), zeros(3, 2, dtype=torch.float32), GD
+        ),
         TypeError,
-        r"the free variables are torch\.float32 and the energy came out as torch\.float64: a buffer or constant of another "
+        r"the free variables are torch\.float32 and the energy came out as torch\.float64: a buffer or "
+        r"constant of another "
         r"dtype\. Convert one",
     ),
     "devices that differ": (
@@ -212,17 +238,41 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         r"generator must be a torch\.Generator, e\.g\. torch\.Generator\(\)\.manual_seed\(0\); got 3",
     ),
     # --- settings
-    "a negative step": (lambda: GradientDescent(-0.1), ValueError, r"step_size must be finite and positive; got -0\.1"),
-    "a negative step for one row": (lambda: Nesterov(torch.tensor([0.1, -0.1])), ValueError, r"step_size must be finite"),
-    "a step of NaN": (lambda: Armijo(float("nan")), ValueError, r"step_size must be finite and positive; got nan"),
-    "a momentum of one": (lambda: Momentum(0.1, 1.0), ValueError, r"momentum must be at least 0 and below 1; got 1\.0"),
-    "a negative tol": (lambda: solve_spring(tol=-1.0), ValueError, r"tol must be finite and at least 0; got -1\.0"),
+    "a negative step": (
+        lambda: GradientDescent(-0.1),
+        ValueError,
+        r"step_size must be finite and positive; got -0\.1",
+    ),
+    "a negative step for one row": (
+        lambda: Nesterov(torch.tensor([0.1, -0.1])),
+        ValueError,
+        r"step_size must be finite",
+    ),
+    "a step of NaN": (
+        lambda: Armijo(float("nan")),
+        ValueError,
+        r"step_size must be finite and positive; got nan",
+    ),
+    "a momentum of one": (
+        lambda: Momentum(0.1, 1.0),
+        ValueError,
+        r"momentum must be at least 0 and below 1; got 1\.0",
+    ),
+    "a negative tol": (
+        lambda: solve_spring(tol=-1.0),
+        ValueError,
+        r"tol must be finite and at least 0; got -1\.0",
+    ),
     "negative max_steps": (
         lambda: solve_spring(max_steps=-1),
         ValueError,
         r"max_steps must be an integer of at least 0; got -1",
     ),
-    "max_steps that is no integer": (lambda: solve_spring(max_steps=1.5), ValueError, r"max_steps must be an integer"),
+    "max_steps that is no integer": (
+        lambda: solve_spring(max_steps=1.5),
+        ValueError,
+        r"max_steps must be an integer",
+    ),
     "an unknown way to differentiate": (
         lambda: solve_spring(differentiate="yes"),
         ValueError,
@@ -238,7 +288,11 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         TypeError,
         r"method must be a minimizer such as GradientDescent\(0\.1\); got 'gradient descent'",
     ),
-    "an option that does not exist": (lambda: solve_spring(step=3), TypeError, r"unexpected keyword argument 'step'"),
+    "an option that does not exist": (
+        lambda: solve_spring(step=3),
+        TypeError,
+        r"unexpected keyword argument 'step'",
+    ),
     "a start that is no start": (
         lambda: min_over(spring, "y", GD, start=zeros(3, 2)),
         TypeError,
@@ -249,27 +303,44 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         r"Data starts from 'x', which has no value here",
     ),
-    "a start of rows unknown": (lambda: minimize(bowl, Zeros(2), GD), ValueError, r"Zeros needs the number of rows"),
+    "a start of rows unknown": (
+        lambda: minimize(bowl, Zeros(2), GD),
+        ValueError,
+        r"Zeros needs the number of rows",
+    ),
     "a network that reads nothing": (
         lambda: Network(nn.Linear(2, 2)),
         ValueError,
         r"Network needs the names of the variables that it reads",
     ),
-    "a negative spread": (lambda: Normal(2, scale=-1.0), ValueError, r"scale is a standard deviation, at least 0; got -1"),
+    "a negative spread": (
+        lambda: Normal(2, scale=-1.0),
+        ValueError,
+        r"scale is a standard deviation, at least 0; got -1",
+    ),
     "a name with a dot": (lambda: bowl.named("a.b"), ValueError, r"not empty and holds no dot; got 'a\.b'"),
     # --- what does not suit
     "Choices to a gradient method": (
         lambda: minimize(bowl, Choices(zeros(3, 2).long(), 2), GD),
         TypeError,
-        r"GradientDescent moves along a gradient .*, and y holds Choices; use Enumerate\(\), or DynamicProgramming\(\)",
+        r"GradientDescent moves along a gradient .*, and y holds Choices; use Enumerate\(\), or "
+        r"DynamicProgramming\(\)",
     ),
     "Choices that are no integers": (
         lambda: Choices(zeros(3, 2), 2),
         TypeError,
         r"Choices holds indices, an int64 tensor \(\.long\(\)\); got torch\.float64",
     ),
-    "Choices out of range": (lambda: Choices(zeros(3).long() + 2, 2), ValueError, r"choices lie in \[0, 2\); the start has 2"),
-    "Choices of nothing": (lambda: Choices(zeros(3).long(), 0), ValueError, r"at least one value to choose from; got n=0"),
+    "Choices out of range": (
+        lambda: Choices(zeros(3).long() + 2, 2),
+        ValueError,
+        r"choices lie in \[0, 2\); the start has 2",
+    ),
+    "Choices of nothing": (
+        lambda: Choices(zeros(3).long(), 0),
+        ValueError,
+        r"at least one value to choose from; got n=0",
+    ),
     "numbers to a method for Choices": (
         lambda: minimize(bowl, zeros(3, 2), Enumerate()),
         TypeError,
@@ -278,7 +349,8 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a constraint to a gradient method": (
         lambda: minimize(bowl, zeros(3, 2), GD, subject_to=[bowl]),
         TypeError,
-        r"GradientDescent cannot keep to `subject_to`; use CEM or Enumerate, or add the constraint as a term with a prox",
+        r"GradientDescent cannot keep to `subject_to`; use CEM or Enumerate, or add the constraint as a "
+        r"term with a prox",
     ),
     "a constraint on what is neither free nor given": (
         lambda: minimize(bowl, zeros(3, 2), CEM(), subject_to=[spring]),
@@ -293,13 +365,15 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "batch normalization in training mode": (
         lambda: minimize(Layered(nn.BatchNorm1d(2)), zeros(3, 2), GD),
         ValueError,
-        r"layer \(BatchNorm1d\) is in training mode, where the energy of a row depends on its neighbours; call "
+        r"layer \(BatchNorm1d\) is in training mode, where the energy of a row depends on its "
+        r"neighbours; call "
         r"energy\.eval\(\) before solving",
     ),
     "dropout in training mode": (
         lambda: minimize(Layered(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))), zeros(3, 2), GD),
         ValueError,
-        r"layer\.1 \(Dropout\) is in training mode, where the energy of a row depends on chance; call energy\.eval\(\)",
+        r"layer\.1 \(Dropout\) is in training mode, where the energy of a row depends on chance; call "
+        r"energy\.eval\(\)",
     ),
     "a captured tensor": (
         lambda: minimize(
@@ -308,7 +382,8 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
             GD,
         ),
         ValueError,
-        r"uses tensors of B rows that it was not given \(a captured tensor does not follow its rows\), or mixes rows. Make "
+        r"uses tensors of B rows that it was not given \(a captured tensor does not follow its rows\), "
+        r"or mixes rows. Make "
         r"every row-wise tensor a variable and pass it in `given`",
     ),
 }
@@ -326,10 +401,12 @@ def test_modules_in_eval_mode_and_dropout_of_nothing_are_welcome() -> None:
         assert minimize(Layered(module.double()), torch.ones(3, 2), GD).converged.all()
 
 
-# --- rows that are NaN or infinite ------------------------------------------------------------------------------------
+# --- rows that are NaN or infinite ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", [GD, Armijo(), Momentum(0.1), Nesterov(0.1)], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "method", [GD, Armijo(), Momentum(0.1), Nesterov(0.1)], ids=lambda m: type(m).__name__
+)
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 @pytest.mark.parametrize("where", ["x", "y"])
 def test_a_poisoned_row_is_reported_and_its_neighbors_feel_nothing(method, poison: float, where: str) -> None:
@@ -346,7 +423,9 @@ def test_a_poisoned_row_is_reported_and_its_neighbors_feel_nothing(method, poiso
         assert solution.steps[row] == clean.steps[row]
 
 
-@pytest.mark.parametrize("method", [GD, Armijo(), Momentum(0.1), Nesterov(0.1)], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "method", [GD, Armijo(), Momentum(0.1), Nesterov(0.1)], ids=lambda m: type(m).__name__
+)
 def test_a_hole_of_nan_on_the_way_is_no_minimum(method) -> None:
     @energy
     def hole(y, radius):

@@ -1,4 +1,4 @@
-"""The core: the algebra of energies, binding, what a solve returns, and its derivatives against closed forms."""
+"""The core: the algebra of energies, binding, what a solve returns, and its derivatives."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Counted(nn.Module):
         return self.linear(x)
 
 
-# --- the algebra ------------------------------------------------------------------------------------------------
+# --- the algebra ----------------------------------------------------------------------------------
 
 
 @given(energies(), energies(depth=1), st.floats(-3, 3))
@@ -151,7 +151,9 @@ def test_equal_names_are_told_apart_in_the_state_and_nested_sums_are_one() -> No
 
 def test_a_module_shared_by_two_terms_saves_once_and_stays_shared(tmp_path) -> None:
     encoder = nn.Linear(2, 2)
-    total = Spring().compose(x=(encoder, "a")).named("one") + 2 * Spring().compose(x=(encoder, "b")).named("two")
+    total = Spring().compose(x=(encoder, "a")).named("one") + 2 * Spring().compose(x=(encoder, "b")).named(
+        "two"
+    )
     other = copy.deepcopy(total)
     with torch.no_grad():
         for parameter in other.parameters():
@@ -168,7 +170,7 @@ def test_given_values_follow_the_energy_to_another_dtype() -> None:
     assert fixed(y=torch.zeros(3, 2, dtype=torch.float32)).dtype == torch.float32
 
 
-# --- compose ----------------------------------------------------------------------------------------------------
+# --- compose --------------------------------------------------------------------------------------
 
 
 def test_compose_nests_and_reads_several_variables() -> None:
@@ -192,7 +194,11 @@ def test_a_composed_variable_of_the_old_name_refers_to_the_new_one() -> None:
 
 def test_terms_that_compose_one_module_on_one_variable_share_its_value_within_a_bind() -> None:
     encoder = Counted(2, 2)
-    total = Spring().compose(x=(encoder, "a")) + 3 * size.compose(y=(encoder, "a")) + Spring().compose(y=(encoder, "a"))
+    total = (
+        Spring().compose(x=(encoder, "a"))
+        + 3 * size.compose(y=(encoder, "a"))
+        + Spring().compose(y=(encoder, "a"))
+    )
     example = {"a": randn(4, 2), "y": randn(4, 2, seed=1), "x": randn(4, 2, seed=2)}
     value = total(**example)
     assert encoder.calls == 1
@@ -205,7 +211,7 @@ def test_terms_that_compose_one_module_on_one_variable_share_its_value_within_a_
     assert encoder.calls == 1
 
 
-# --- bind -------------------------------------------------------------------------------------------------------
+# --- bind -----------------------------------------------------------------------------------------
 
 
 def test_an_observation_is_encoded_once_a_solve_however_many_steps() -> None:
@@ -263,7 +269,7 @@ def test_options_may_stand_in_given() -> None:
     assert torch.allclose(strong.value["y"], expected, atol=1e-14)
 
 
-# --- what a solve returns ---------------------------------------------------------------------------------------
+# --- what a solve returns -------------------------------------------------------------------------
 
 
 def test_several_variables_at_once_reach_the_closed_form() -> None:
@@ -305,7 +311,9 @@ def test_a_trace_holds_every_step_and_rows_that_are_done_repeat_their_last() -> 
 
 def test_raise_unconverged_says_which_rows_and_keeps_what_was_found() -> None:
     start = torch.tensor([[0.0], [1.0], [3.0]])
-    with pytest.raises(UnconvergedError, match=r"2 of 3 rows did not converge: 1 \(max steps\), 2 \(max steps\)") as info:
+    with pytest.raises(
+        UnconvergedError, match=r"2 of 3 rows did not converge: 1 \(max steps\), 2 \(max steps\)"
+    ) as info:
         minimize(size, start, GradientDescent(0.1), max_steps=2, raise_unconverged=True)
     assert torch.allclose(info.value.solution.value, 0.64 * start)
     assert minimize(size, start, GradientDescent(0.1), raise_unconverged=True).converged.all()
@@ -313,7 +321,9 @@ def test_raise_unconverged_says_which_rows_and_keeps_what_was_found() -> None:
 
 def test_steps_are_the_steps_of_each_row() -> None:
     start = torch.tensor([[0.0], [1.0], [1024.0]])
-    solution = minimize(size, start, GradientDescent(0.25), tol=2.0 * 2**-3, max_steps=100)  # |∇E| = 2|y|, halved a step
+    solution = minimize(
+        size, start, GradientDescent(0.25), tol=2.0 * 2**-3, max_steps=100
+    )  # |∇E| = 2|y|, halved a step
     assert solution.steps.tolist() == [0, 3, 13]
     assert solution.stopped_by.tolist() == [Stop.GRADIENT] * 3
 
@@ -322,7 +332,9 @@ def test_step_sizes_and_rows_may_differ_and_rows_be_dropped() -> None:
     steps = torch.tensor([0.5, 0.25, 0.01, 0.4])
     start = torch.tensor([[1.0], [1.0], [1.0], [1.0]])
     solution = minimize(size, start, GradientDescent(steps), max_steps=20, tol=1e-3)
-    assert 0 < DROP_SHARE <= 0.25  # the row that is done after one step is dropped, and 0.01 stays with its row
+    assert (
+        0 < DROP_SHARE <= 0.25
+    )  # the row that is done after one step is dropped, and 0.01 stays with its row
     assert solution.steps.tolist()[0] == 1
     assert torch.allclose(solution.value[2], torch.tensor([0.98**20]))
 
@@ -341,7 +353,9 @@ def test_memory_of_a_solve_does_not_grow_with_its_steps() -> None:
     assert len(alive) == 60 and max(alive) <= 4
     start = torch.ones(4, 2, requires_grad=True)
     kept = minimize(size, start, Watched(1e-4), max_steps=60, tol=0.0, differentiate="unroll")
-    assert alive[-1] > 50 and kept.value.requires_grad  # a graph keeps its points, and this test would see them
+    assert (
+        alive[-1] > 50 and kept.value.requires_grad
+    )  # a graph keeps its points, and this test would see them
 
 
 def test_start_objects_make_what_they_say() -> None:
@@ -349,16 +363,20 @@ def test_start_objects_make_what_they_say() -> None:
     network = nn.Linear(3, 3)
     still = {"max_steps": 0}
     common = {"given": {"x": y}, **still}
-    assert torch.equal(minimize(Spring(), {"y": Zeros(3)}, GradientDescent(0.1), **common).value["y"], torch.zeros(4, 3))
+    assert torch.equal(
+        minimize(Spring(), {"y": Zeros(3)}, GradientDescent(0.1), **common).value["y"], torch.zeros(4, 3)
+    )
     assert torch.equal(minimize(Spring(), {"y": Data("x")}, GradientDescent(0.1), **common).value["y"], y)
     guess = minimize(Spring(), {"y": Network(network, "x")}, GradientDescent(0.1), **common).value["y"]
     assert torch.equal(guess, network(y))
     g = torch.Generator()
-    drawn = minimize(Spring(), Normal(3, scale=2.0), GradientDescent(0.1), generator=g.manual_seed(5), **common).value
+    drawn = minimize(
+        Spring(), Normal(3, scale=2.0), GradientDescent(0.1), generator=g.manual_seed(5), **common
+    ).value
     assert torch.equal(drawn, 2 * torch.randn(4, 3, generator=g.manual_seed(5)))
 
 
-# --- derivatives of a solution ------------------------------------------------------------------------------------
+# --- derivatives of a solution --------------------------------------------------------------------
 
 
 @energy
@@ -454,7 +472,9 @@ def test_unroll_of_a_few_steps_is_the_derivative_of_those_steps() -> None:
 
 def test_unroll_freezes_rows_that_are_done() -> None:
     start = torch.tensor([[0.5], [1.0], [4.0]], requires_grad=True)
-    solution = minimize(size, start, GradientDescent(0.25), tol=1.0, differentiate="unroll")  # |∇E| = 2|y|, halved a step
+    solution = minimize(
+        size, start, GradientDescent(0.25), tol=1.0, differentiate="unroll"
+    )  # |∇E| = 2|y|, halved a step
     assert solution.steps.tolist() == [0, 1, 3]
     (slope,) = torch.autograd.grad(solution.value.sum(), start)
     assert torch.allclose(slope, torch.tensor([[1.0], [0.5], [0.125]]))
@@ -465,8 +485,14 @@ def test_a_flat_direction_has_no_implicit_derivative_and_says_so() -> None:
     def valley(y, x):
         return ((y.sum(1) - x.sum(1)) ** 2) / 2
 
-    with pytest.raises(RuntimeError, match=r"singular at the minimizer of rows \[0, 1\].*Add a small L2 term"):
+    with pytest.raises(
+        RuntimeError, match=r"singular at the minimizer of rows \[0, 1\].*Add a small L2 term"
+    ):
         minimize(
-            valley, {"y": torch.zeros(2, 2)}, GradientDescent(0.1), given={"x": randn(2, 2).requires_grad_()}, tol=1e-9,
+            valley,
+            {"y": torch.zeros(2, 2)},
+            GradientDescent(0.1),
+            given={"x": randn(2, 2).requires_grad_()},
+            tol=1e-9,
             differentiate="implicit",
         )

@@ -190,6 +190,12 @@ def test_the_version_is_one() -> None:
     assert f"## {ebm.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_the_files_that_the_recipe_names_exist() -> None:
+    named = re.findall(r"`((?:ebm|tests|benchmarks)/[\w./]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 10
+    assert [path for path in named if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
 def test_the_recipe_for_a_method_works() -> None:
     recipe = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     scope: dict[str, Any] = {}

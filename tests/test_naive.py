@@ -1,7 +1,7 @@
 """Four failures that the design is built against: the naive way beside ours, on the same numbers.
 
-Each test first shows that the obvious implementation gives a wrong answer without a word; then that ours gives the
-right one, or refuses and says why.
+Each test first shows that the obvious implementation gives a wrong answer without a word; then that ours
+gives the right one, or refuses and says why.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-# --- a captured tensor gone stale -----------------------------------------------------------------------------------
+# --- a captured tensor gone stale -----------------------------------------------------------------
 
 
 def naive_descent(e: Callable[[Tensor], Tensor], y: Tensor, tol: float = 1e-8) -> Tensor:
@@ -52,7 +52,9 @@ def test_a_captured_tensor_goes_stale_when_rows_are_dropped() -> None:
     start = torch.tensor([[1.0], [1.0], [0.0]])  # two rows are at their answers, and are dropped at once
 
     wrong = naive_descent(lambda y: ((y - target) ** 2).sum(1), start)
-    assert (wrong[2] - 5.0).abs() > 1  # the row that is left went to the mean of all three targets, without a word
+    assert (
+        wrong[2] - 5.0
+    ).abs() > 1  # the row that is left went to the mean of all three targets, without a word
 
     captured = energy(lambda y: ((y - target) ** 2).sum(1))
     with pytest.raises(ValueError, match=r"a captured tensor does not follow its rows.*pass it in `given`"):
@@ -65,7 +67,7 @@ def test_a_captured_tensor_goes_stale_when_rows_are_dropped() -> None:
     assert torch.allclose(right.value["y"], target, atol=1e-8)
 
 
-# --- two proxes -----------------------------------------------------------------------------------------------------
+# --- two proxes -----------------------------------------------------------------------------------
 
 
 class Absolute(Energy):
@@ -113,7 +115,9 @@ class ProxStep(Method):
         return {"u": u, "value": value + problem.prox_value(u), "gradient": gradient}
 
     def step(self, problem, state):
-        return self.init(problem, problem.prox(state["u"] - 0.5 * state["gradient"], torch.full((len(state["u"]),), 0.5)))
+        return self.init(
+            problem, problem.prox(state["u"] - 0.5 * state["gradient"], torch.full((len(state["u"]),), 0.5))
+        )
 
     def verdict(self, state, tol):
         return torch.zeros(len(state["u"]), dtype=torch.uint8)
@@ -139,7 +143,9 @@ def test_the_order_of_two_proxes_changes_the_answer() -> None:
     assert (descend(*second) - best).abs().max() > 0.1
 
     start = {"z": torch.ones(2, 1)}
-    with pytest.raises(ValueError, match=r"'Absolute' and 'Between' both have a prox on 'z'.*write one joint term"):
+    with pytest.raises(
+        ValueError, match=r"'Absolute' and 'Between' both have a prox on 'z'.*write one joint term"
+    ):
         minimize(quadratic + Absolute() + Between(), start, ProxStep(), given={"x": data}, max_steps=200)
     with pytest.raises(ValueError, match="both have a prox"):  # through nesting and weights as well
         nested = 2.0 * (quadratic + 0.5 * Absolute()) + (Between() + 0.1 * quadratic)
@@ -153,7 +159,9 @@ def test_minus_a_prox_term_is_refused_and_a_given_one_is_a_constant() -> None:
     quadratic = energy(lambda z, x: 0.5 * ((z - x) ** 2).sum(1))
     with pytest.raises(ValueError, match=r"negative weight -2; minus a prox term is not a prox term"):
         minimize(quadratic - 2 * Absolute(), start, ProxStep(), given={"x": torch.ones(2, 1)})
-    constant = Absolute().compose(z=(torch.abs, "x"))  # |x| is given: no prox on z, so one more may stand beside it
+    constant = Absolute().compose(
+        z=(torch.abs, "x")
+    )  # |x| is given: no prox on z, so one more may stand beside it
     solution = minimize(
         quadratic + constant + Both(), start, ProxStep(), given={"x": torch.full((2, 1), 4.0)}, max_steps=200
     )
@@ -161,7 +169,7 @@ def test_minus_a_prox_term_is_refused_and_a_given_one_is_a_constant() -> None:
     assert torch.allclose(solution.energy, torch.tensor(2.0 + 4.0 + 2.0))
 
 
-# --- a row moved by its neighbor ------------------------------------------------------------------------------------
+# --- a row moved by its neighbor ------------------------------------------------------------------
 
 
 def rosen(y: Tensor) -> Tensor:
@@ -213,7 +221,7 @@ def test_a_row_is_not_declared_done_because_the_mean_is() -> None:
     assert solution.steps[0] > 0 and (solution.steps[1:] == 0).all()
 
 
-# --- a free energy's Hessian ----------------------------------------------------------------------------------------
+# --- a free energy's Hessian ----------------------------------------------------------------------
 
 
 class Spring(Energy):
@@ -252,14 +260,18 @@ def test_the_hessian_of_a_free_energy_lacks_no_term() -> None:
     slope = -2 * spring.w.detach() / curved**2 * (y**2 / curved - 1).sum()  # d/dw
 
     naive = naive_free_energy(spring)
-    assert torch.allclose(naive(y), 0.5 * y[:, 0] ** 2 / curved)  # its value is right, and so is its score ...
+    assert torch.allclose(
+        naive(y), 0.5 * y[:, 0] ** 2 / curved
+    )  # its value is right, and so is its score ...
     (wrong,) = torch.autograd.grad(score_matching(naive, y), spring.w)
     assert (score_matching(naive, y) - loss).abs() > 1  # ... but not its Hessian: it finds 1, not 1/(1 + w²)
     assert (wrong - slope).abs() > 0.5
 
     settings = {"start": Zeros(1), "tol": 1e-12}
     quiet = min_over(spring, "z", GradientDescent(0.3), **settings)
-    with pytest.raises(RuntimeError, match=r"lack the term -E_yz E_zz⁻¹ E_zy. Use min_over\(..., differentiate='implicit'"):
+    with pytest.raises(
+        RuntimeError, match=r"lack the term -E_yz E_zz⁻¹ E_zy. Use min_over\(..., differentiate='implicit'"
+    ):
         score_matching(lambda v: quiet(y=v), y).backward()
     with pytest.raises(RuntimeError, match="silently lack the term"):  # inside a sum, and composed, too
         shifted = (0.5 * quiet + energy(lambda y: (y**2).sum(1))).compose(y=(torch.sin, "x"))
@@ -272,7 +284,7 @@ def test_the_hessian_of_a_free_energy_lacks_no_term() -> None:
 
 
 class Stiff(Spring):
-    """½(y - wz)² + ½z² + ¼z⁴: F' = y - wz* and F'' = 1 - w²/(1 + w² + 3z*²), where z* solves wy = (1 + w²)z + z³."""
+    """½(y - wz)² + ½z² + ¼z⁴: F' = y - wz*, F'' = 1 - w²/(1 + w² + 3z*²), with wy = (1 + w²)z* + z*³."""
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         return super().forward(y, z) + 0.25 * (z**4).sum(1)

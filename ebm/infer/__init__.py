@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ebm.infer.adam import Adam
 from ebm.infer.categorical_cem import CategoricalCEM
 from ebm.infer.cem import CEM
 from ebm.infer.dynamic_programming import DynamicProgramming
@@ -9,16 +10,21 @@ from ebm.infer.enumerate import Enumerate
 from ebm.infer.gradient import Armijo, GradientDescent, Momentum, Nesterov
 from ebm.infer.hmc import HMC
 from ebm.infer.langevin import Langevin
+from ebm.infer.lbfgs import LBFGS
 from ebm.infer.mala import MALA
 from ebm.infer.minimize import minimize
+from ebm.infer.newton import Newton, TruncatedNewton
 from ebm.infer.proximal import FISTA, ProximalGradient, SpaRSA
 from ebm.infer.sample import sample
+from ebm.infer.wolfe import Wolfe
 
 __all__ = [
     "CEM",
     "FISTA",
     "HMC",
+    "LBFGS",
     "MALA",
+    "Adam",
     "Armijo",
     "CategoricalCEM",
     "DynamicProgramming",
@@ -27,8 +33,11 @@ __all__ = [
     "Langevin",
     "Momentum",
     "Nesterov",
+    "Newton",
     "ProximalGradient",
     "SpaRSA",
+    "TruncatedNewton",
+    "Wolfe",
     "minimize",
     "sample",
 ]

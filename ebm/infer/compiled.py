@@ -34,15 +34,16 @@ class Compiled:
         function: of a module's top level; takes and returns tensors and containers of them, without side
             effects.
         device: where it will run. On a CUDA device the kernels of a call are launched as one graph.
+        dynamic: True where the number of rows will change; None leaves it to torch to see that it does.
     """
 
-    def __init__(self, function: Callable[..., Any], device: torch.device):
+    def __init__(self, function: Callable[..., Any], device: torch.device, dynamic: bool | None = None):
         self.function, self.failed, self.graphs = function, False, device.type == "cuda"
         own = types.FunctionType(  # torch counts, and limits, recompilations by code object
             function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__
         )
         mode = "reduce-overhead" if self.graphs else None
-        self.fast = torch.compile(own, fullgraph=True, dynamic=True, mode=mode)
+        self.fast = torch.compile(own, fullgraph=True, dynamic=dynamic, mode=mode)
 
     def __call__(self, *arguments: Any) -> Any:
         if self.failed:
@@ -61,26 +62,29 @@ class Compiled:
         return map_rows(result, torch.clone) if self.graphs else result  # the next launch overwrites them
 
 
-def compiled(function: Callable[..., Any], problem: Problem, device: torch.device) -> Callable[..., Any]:
+def compiled(
+    function: Callable[..., Any], problem: Problem, device: torch.device, dynamic: bool | None = None
+) -> Callable[..., Any]:
     """The function, compiled once for each energy that it is used with.
 
     Args:
         function: as `Compiled` takes it; one of its arguments is the problem.
         problem: its energy is what the compiled code is kept with; it goes when the energy goes.
         device: where the problem lives.
+        dynamic: as `Compiled` takes it.
     """
     if not problem.bound.summands:
         return function
     mine = _COMPILED.setdefault(problem.bound.summands[0].leaf, {})
     if function not in mine:
-        mine[function] = Compiled(function, device)
+        mine[function] = Compiled(function, device, dynamic)
     return mine[function]
 
 
 def with_compiled_gradient(problem: Problem, device: torch.device) -> Problem:
     """The same problem, whose `value_and_grad` runs compiled; so do those of its rows and copies."""
     out = copy.copy(problem)
-    out.fast = compiled(differentiate, problem, device)
+    out.fast = compiled(differentiate, problem, device, dynamic=True)
     return out
 
 

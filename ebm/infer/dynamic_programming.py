@@ -163,7 +163,8 @@ def _keys(leaf: Staged, states: Any, rows: int) -> Tensor:
 def _cheapest_of_each_key(leaf: Staged, keys: Tensor, num_keys: int, cost: Tensor) -> tuple[Tensor, Tensor]:
     """Of the candidates (B, W n) the first of the cheapest for each key reached, and its cost, (B, W').
 
-    Rows of the batch that reach fewer keys than others are filled up with forbidden candidates.
+    Rows of the batch that reach fewer keys than others are filled up with candidate 0, a sequence like
+    any other.
     """
     batch, count = cost.shape
     keys = keys.where(cost < torch.inf, 0)  # the state after a forbidden choice may be anything
@@ -178,7 +179,7 @@ def _cheapest_of_each_key(leaf: Staged, keys: Tensor, num_keys: int, cost: Tenso
     first = first.sort(1).values  # the frontier keeps the order of the sequences, for ties go to the first
     first = first[:, : max(1, int((first < count).sum(1).max()))]
     candidate = first.where(first < count, 0)
-    return candidate, cost.gather(1, candidate).where(first < count, torch.inf)
+    return candidate, cost.gather(1, candidate)
 
 
 def _advanced(states: Any, nexts: list[Any], candidate: Tensor, width: int) -> Any:

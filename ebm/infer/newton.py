@@ -52,6 +52,11 @@ class SecondOrder(Method):
         value, gradient, product = problem.hessian_product(state["u"])
         direction = self.direction(gradient, product)
         u, new_value, gradient, failed = self.wolfe.search(problem, state["u"], value, gradient, direction)
+        if bool(failed.any()):  # along a direction that rounding spoiled; -∇E is the last one to try
+            rows = failed.nonzero().flatten()
+            steepest = -gradient[rows] / expand(norm(gradient[rows]).clamp(min=1.0), gradient)
+            found = self.wolfe.search(problem.rows(rows), u[rows], new_value[rows], gradient[rows], steepest)
+            u[rows], new_value[rows], gradient[rows], failed[rows] = found
         idle = (state["idle"] + (new_value >= value)).masked_fill(failed, torch.inf)
         return with_gradient(u, new_value, gradient, idle=idle)
 
@@ -170,16 +175,17 @@ def dense(product: Product, like: Tensor) -> Tensor:
 
 
 def saddle_free(hessian: Tensor, g: Tensor) -> Tensor:
-    """-|H|⁻¹ g of each row, (R, D), the eigenvalues' sizes being at least √ε of the largest.
+    """-|H|⁻¹ g of each row, (R, D), the eigenvalues' sizes being at least √ε of the largest; -g where H = 0.
 
     Where the lowest eigenvalue is negative its eigenvector gets a share of at least `NUDGE`, even if the
     gradient has no part along it: the path would end in the saddle.
     """
     values, vectors = torch.linalg.eigh(hessian)
     sizes = values.abs()
-    floor = torch.finfo(g.dtype).eps ** 0.5 * sizes.amax(1, keepdim=True)
+    largest = sizes.amax(1, keepdim=True)
+    floor = torch.where(largest > 0, torch.finfo(g.dtype).eps ** 0.5 * largest, 1.0)
     slopes = (vectors.mT @ g.unsqueeze(2)).squeeze(2)
-    steps = -slopes / sizes.maximum(floor).clamp(min=torch.finfo(g.dtype).tiny)
+    steps = -slopes / sizes.maximum(floor)
     down = torch.where(slopes[:, 0] > 0, -1.0, 1.0) * steps[:, 0].abs().maximum(NUDGE * norm(steps))
     steps[:, 0] = torch.where(values[:, 0] < -floor[:, 0], down, steps[:, 0])
     return (vectors @ steps.unsqueeze(2)).squeeze(2)

@@ -77,8 +77,10 @@ class Record:
         u, value = (state[name] if everywhere else state[name][rows] for name in ("u", "value"))
         finite = torch.isfinite(flat(u)).all(1)
         bad = ~(torch.isfinite(value) & finite)
+        if "gradient_norm" in state:  # there is no way on from a gradient that is NaN
+            bad = bad | state["gradient_norm"][rows].isnan()
         if self.method.proximal or self.method.population:
-            bad = bad & ~((value == torch.inf) & finite)
+            bad = bad & ~((value == torch.inf) & finite & (codes[rows] == 0))  # still on its way to where E is finite
         return codes.index_fill(0, rows[bad], int(Stop.NON_FINITE))
 
     def stop(self, problem: Problem, state: State, codes: Tensor, step: int) -> tuple[Problem, State]:

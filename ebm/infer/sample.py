@@ -26,7 +26,8 @@ from ebm.problem import Problem
 from ebm.rows import flat
 from ebm.solution import Samples
 
-AT_ONCE = 10  # gradients in one compiled call: enough to hide its cost, few enough to compile in seconds
+AT_ONCE = 5  # gradients in one compiled call: enough to hide its cost, few enough to compile in seconds
+AT_MOST = 10  # gradients of a step that is compiled as a whole; of a longer one, the gradient alone is
 
 
 def sample(
@@ -113,8 +114,9 @@ class _Chains:
     def __init__(self, problem: Problem, method: Sampler, state: State, compile: bool):
         u = state["u"]
         self.problem, self.method, self.state, self.go, together = problem, method, state, several, 1
-        if compile and method.gradients <= AT_ONCE:
-            self.go, together = compiled(several, problem, u.device), AT_ONCE // method.gradients
+        if compile and method.gradients <= AT_MOST:
+            self.go = compiled(several, problem, u.device)
+            together = max(1, AT_ONCE // method.gradients)
         elif compile:
             self.problem = with_compiled_gradient(problem, u.device)
         self.room = [method.noise(u) for _ in range(together)]

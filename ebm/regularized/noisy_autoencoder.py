@@ -48,7 +48,7 @@ class NoisyAutoEncoder(Energy):
         >>> z = model.infer(torch.ones(2, 8))
         >>> z.square().sum(1)  # on the sphere of radius √D
         tensor([4.0000, 4.0000], grad_fn=<SumBackward1>)
-        >>> model.free_energy.variables
+        >>> model.free_energy_of.variables
         ('y',)
     """
 
@@ -76,9 +76,13 @@ class NoisyAutoEncoder(Energy):
         return (y - self.decode(z)).square().flatten(1).sum(1)
 
     @property
-    def free_energy(self) -> NoisyFreeEnergy:
-        """F(y): the energy of y with its code inferred; train it with `AverageEnergy`."""
+    def free_energy_of(self) -> NoisyFreeEnergy:
+        """F as an energy of y alone: train it with `AverageEnergy`, minimize it, draw its landscape."""
         return NoisyFreeEnergy(self)
+
+    def free_energy(self, y: Tensor) -> Tensor:
+        """F(y), the energy of y with its code inferred, (B,)."""
+        return self.free_energy_of(y=y)
 
 
 class NoisyFreeEnergy(Energy):

@@ -115,10 +115,15 @@ class Reconstruction(Energy):
         return correlations.constant + 0.5 * dot(z, gradient - correlations.linear), gradient
 
     def quadratic(
-        self, name: str, *, y: Tensor, z: Tensor | None = None, correlations: Correlations | None = None
+        self,
+        name: str,
+        *,
+        y: Tensor | None = None,
+        z: Tensor | None = None,
+        correlations: Correlations | None = None,
     ) -> tuple[Tensor, Tensor, Tensor] | None:
         """½ zᵀGz - cᵀz + ½|y|²; None for other variables than z."""
-        if name != "z":
+        if name != "z" or y is None:
             return None
         known = self.correlate(y) if correlations is None else correlations
         return known.gram, known.linear, known.constant

@@ -4,17 +4,26 @@
     def test_my_energy():
         check_energy(MyEnergy(), {"x": torch.randn(3, 2), "y": torch.randn(3, 2)})
 
-`ebm.testing.strategies` generates energies and examples for hypothesis; nothing else here needs hypothesis.
+Each contract is also there in parts. `ebm.testing.strategies` generates energies, examples and problems for
+hypothesis; nothing else here needs hypothesis.
 """
 
 from __future__ import annotations
 
 from ebm.testing.algebra import check_algebra
 from ebm.testing.binding import check_binding
+from ebm.testing.chains import check_chains, check_counts
 from ebm.testing.derivatives import check_derivatives
 from ebm.testing.energy import check_energy
+from ebm.testing.minimizer import check_dtype, check_minimizer, check_solution_derivative
+from ebm.testing.moments import check_balance, check_moments
+from ebm.testing.neighbors import check_neighbors, check_poison
+from ebm.testing.posed import Posed
+from ebm.testing.protocol import check_protocol
 from ebm.testing.proximal import check_prox
 from ebm.testing.rows import check_rows
+from ebm.testing.sampler import check_sampler
+from ebm.testing.solutions import check_reaches, check_report
 from ebm.testing.state import check_state
 from ebm.testing.verdict import (
     ContractError,
@@ -27,12 +36,26 @@ __all__ = [
     "ContractError",
     "EnergyContractError",
     "MinimizerContractError",
+    "Posed",
     "SamplerContractError",
     "check_algebra",
+    "check_balance",
     "check_binding",
+    "check_chains",
+    "check_counts",
     "check_derivatives",
+    "check_dtype",
     "check_energy",
+    "check_minimizer",
+    "check_moments",
+    "check_neighbors",
+    "check_poison",
+    "check_protocol",
     "check_prox",
+    "check_reaches",
+    "check_report",
     "check_rows",
+    "check_sampler",
+    "check_solution_derivative",
     "check_state",
 ]

@@ -22,7 +22,8 @@ from ebm.testing.verdict import EnergyContractError as Wrong
 from ebm.testing.verdict import require_equal, rounding
 
 STALE = (
-    "It uses rows that it was not given, and which therefore do not follow (a tensor captured by a closure or kept "
+    "It uses rows that it was not given, and which therefore do not follow (a tensor captured by a "
+    "closure or kept "
     "on self), or it mixes rows. Make every row-wise tensor a variable."
 )
 

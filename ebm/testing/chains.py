@@ -1,6 +1,6 @@
 """The contract of chains: each is a row of its own, counted on its own, and repeats with its generator.
 
-    sample(E, u_0, generator)_i depends on (u_0)_i, given_i and its own noise alone
+sample(E, u_0, generator)_i depends on (u_0)_i, given_i and its own noise alone
 """
 
 from __future__ import annotations
@@ -69,43 +69,56 @@ def check_chains(sampler: Sampler, problem: Posed) -> None:
     _check_step(sampler, problem, who)
 
 
-def check_counts(sampler: Sampler) -> None:
+def check_counts(sampler: Sampler, device: torch.device | str = "cpu") -> None:
     """Check what is counted of each chain, on bowls of which one is too steep and one is NaN off its start.
 
     Args:
-        sampler: any sampler; with a Metropolis test it accepts, rejects and counts, without it counts what is lost.
+        sampler: any sampler; with a Metropolis test it accepts, rejects and counts; without, it counts what
+            is lost.
+        device: where the chains are.
 
     Raises:
         SamplerContractError: saying what was expected, what came and in which chain.
     """
     who = type(sampler).__name__
-    problem = bowl(3)
+    problem = bowl(3).to(device=device)
     steep, holes = 1, 2
     depth = problem.given["depth"].clone()
     depth[steep] = 1e9
-    hole = torch.zeros(problem.batch, dtype=depth.dtype)
+    hole = torch.zeros(problem.batch, dtype=depth.dtype, device=device)
     hole[holes] = 1.0
     start = first_tensor(problem.over)
     given = {**problem.given, "depth": depth, "hole": hole.to(depth), "start": start}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # it says aloud which chains are lost
         samples = draw(sampler, replace(problem, energy=_Hole(), given=given))
-    calm = draw(sampler, replace(problem, energy=_Hole(), given={**given, "depth": problem.given["depth"]}), quiet=True)
+    calm = draw(
+        sampler,
+        replace(problem, energy=_Hole(), given={**given, "depth": problem.given["depth"]}),
+        quiet=True,
+    )
     others = torch.tensor([row not in (steep, holes) for row in range(problem.batch)])
     _same(samples, calm, f"{who}: chains that are lost change no other", others)
     fine = others.to(samples.divergent.device)
     claim = f"{who}: no divergence and nothing non-finite in a calm chain"
-    require_rows(Wrong, ~fine | ((samples.divergent == 0) & (samples.nonfinite == 0)), claim, samples.divergent)
+    require_rows(
+        Wrong, ~fine | ((samples.divergent == 0) & (samples.nonfinite == 0)), claim, samples.divergent
+    )
     if int(samples.nonfinite[holes]) < (STEPS if sampler.tested else 1):
-        raise Wrong(f"{who}: chain {holes} sees NaN at every step; nonfinite counts {int(samples.nonfinite[holes])}.")
+        raise Wrong(
+            f"{who}: chain {holes} sees NaN at every step; nonfinite counts {int(samples.nonfinite[holes])}."
+        )
     if not sampler.tested:
         return
-    path = torch.cat([start.unsqueeze(0), samples.value])
+    draws = as_dict(samples.value)["value"]
+    path = torch.cat([start.unsqueeze(0), draws])
     moved = (path[1:] != path[:-1]).flatten(2).any(2).to(start.dtype).mean(0)
-    require_equal(Wrong, samples.accepted.to(moved), moved, f"{who}: `accepted` is the share of steps that moved", 1e-6)
+    require_equal(
+        Wrong, samples.accepted.to(moved), moved, f"{who}: `accepted` is the share of steps that moved", 1e-6
+    )
     if int(samples.divergent[steep]) + int(samples.nonfinite[steep]) == 0:
         raise Wrong(f"{who}: chain {steep} is too steep for its step; expected divergences, none counted.")
-    require_equal(Wrong, samples.value[-1][holes], start[holes], f"{who}: a NaN proposal is rejected")
+    require_equal(Wrong, draws[-1][holes], start[holes], f"{who}: a NaN proposal is rejected")
 
 
 class _Hole(Energy):
@@ -124,7 +137,9 @@ def draw(sampler: Sampler, problem: Posed, seed: int = 0, quiet: bool = False, *
     with warnings.catch_warnings():
         if quiet:
             warnings.simplefilter("ignore", RuntimeWarning)
-        return sample(problem.energy, problem.over, sampler, given=problem.given, generator=generator, **settings)
+        return sample(
+            problem.energy, problem.over, sampler, given=problem.given, generator=generator, **settings
+        )
 
 
 def _check_form(samples: Samples, problem: Posed, who: str) -> None:
@@ -135,14 +150,20 @@ def _check_form(samples: Samples, problem: Posed, who: str) -> None:
         path = values[name]
         if path.shape != (STEPS, *start.shape) or path.dtype != start.dtype or path.requires_grad:
             raise Wrong(
-                f"{who}: expected {name} detached, {(STEPS, *start.shape)}, {start.dtype}; came {tuple(path.shape)}, "
+                f"{who}: expected {name} detached, {(STEPS, *start.shape)}, {start.dtype}; came "
+                f"{tuple(path.shape)}, "
                 f"{path.dtype}."
             )
     for name in ("accepted", "divergent", "nonfinite"):
         count = getattr(samples, name)
         if count.shape != (problem.batch,):
             raise Wrong(f"{who}: expected one {name} a chain, ({problem.batch},); came {tuple(count.shape)}.")
-    require_rows(Wrong, (samples.accepted >= 0) & (samples.accepted <= 1), f"{who}: `accepted` is a share", samples.accepted)
+    require_rows(
+        Wrong,
+        (samples.accepted >= 0) & (samples.accepted <= 1),
+        f"{who}: `accepted` is a share",
+        samples.accepted,
+    )
 
 
 def _check_energy(samples: Samples, problem: Posed, who: str) -> None:
@@ -166,11 +187,15 @@ def _check_step(sampler: Sampler, problem: Posed, who: str) -> None:
         held = copy.deepcopy((state, noise))
         one, two = (sampler.step(posed, state, noise)[0] for _ in range(2))
     for name, tensor in one.items():
-        require_equal(Wrong, two[name], tensor, f"{who}: the same state and noise give the same step ({name})")
+        require_equal(
+            Wrong, two[name], tensor, f"{who}: the same state and noise give the same step ({name})"
+        )
     for old, new in zip(held, (state, noise), strict=True):
         for name, tensor in old.items():
             require_equal(Wrong, new[name], tensor, f"{who}: a step leaves the old {name!r} as it was")
-    if any(vars(sampler).get(name) is not value for name, value in before.items()) or len(vars(sampler)) != len(before):
+    if any(vars(sampler).get(name) is not value for name, value in before.items()) or len(
+        vars(sampler)
+    ) != len(before):
         raise Wrong(f"{who}: a step leaves the sampler as it was; keep what changes in the state.")
 
 
@@ -183,6 +208,8 @@ def _same(came: Samples, expected: Samples, claim: str, rows: Tensor | None = No
     index = torch.arange(len(expected.accepted)) if rows is None else rows.nonzero().flatten()
     for name, path in as_dict(expected.value).items():
         chosen = index.to(path.device)
-        require_equal(Wrong, as_dict(came.value)[name][:, chosen].movedim(1, 0), path[:, chosen].movedim(1, 0), claim)
+        require_equal(
+            Wrong, as_dict(came.value)[name][:, chosen].movedim(1, 0), path[:, chosen].movedim(1, 0), claim
+        )
     chosen = index.to(expected.accepted.device)
     require_equal(Wrong, came.accepted[chosen], expected.accepted[chosen], f"{claim} (accepted)")

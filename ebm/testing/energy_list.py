@@ -7,7 +7,6 @@ A new energy is put on it, one line, and inherits the whole contract, in the pro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +95,9 @@ def _regularizers() -> dict[str, EnergyMember]:
         "Sphere of radius 2": EnergyMember(Sphere("z", 2.0, dims=2), {"z": deep}),
     }
     dictionary = randn(5, 3, seed=8)
-    members["Reconstruction"] = EnergyMember(Reconstruction(dictionary), {"y": randn(4, 3), "z": randn(4, 5, seed=1)})
+    members["Reconstruction"] = EnergyMember(
+        Reconstruction(dictionary), {"y": randn(4, 3), "z": randn(4, 5, seed=1)}
+    )
     wide = {"y": randn(4, 5), "z": randn(4, 3, seed=1)}
     members["Reconstruction, few atoms"] = EnergyMember(Reconstruction(dictionary.T.contiguous()), wide)
     return members
@@ -129,8 +130,8 @@ def _free_energies() -> dict[str, EnergyMember]:
         members[f"min_over, {how}"] = EnergyMember(free, rest, bitwise=False)
     one = torch.ones(1, dtype=torch.float64)
     for nodes in (Finite(randn(5, 1, seed=4)), Grid(-3.0, 3.0, 20), Importance(6, 0 * one, one)):
-        free = marginal_over(Springs(), "z", 1.5, nodes)
-        members[f"marginal_over {type(nodes).__name__}"] = EnergyMember(free, rest)
+        name = f"marginal_over {type(nodes).__name__}"
+        members[name] = EnergyMember(marginal_over(Springs(), "z", 1.5, nodes), rest)
     return members
 
 

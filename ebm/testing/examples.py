@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from ebm.binder import map_rows
 from ebm.energy import Energy, View
 
 Example = Mapping[str, Any]
+AnEnergy = TypeVar("AnEnergy", bound=Energy)
 
 
 def leading(example: Example) -> Tensor:
@@ -73,7 +74,7 @@ def converted(example: Example, dtype: torch.dtype | None = None, device: Any = 
     }
 
 
-def copied(energy: Energy, dtype: torch.dtype | None = None, device: Any = None) -> Energy:
+def copied(energy: AnEnergy, dtype: torch.dtype | None = None, device: Any = None) -> AnEnergy:
     """A copy of the energy that shares nothing with it."""
     return copy.deepcopy(energy).to(device=device, dtype=dtype)
 

@@ -21,15 +21,20 @@ from ebm.testing.verdict import require_equal
 
 
 def check_minimizer(
-    method: Method, problems: Sequence[Posed] | None = None, *, tolerance: float = 0.0
+    method: Method,
+    problems: Sequence[Posed] | None = None,
+    *,
+    tolerance: float = 0.0,
+    device: torch.device | str = "cpu",
 ) -> None:
     """Check every contract of a minimizer.
 
     Args:
         method: the minimizer.
-        problems: what it should solve, rows that differ; by default bowls of shapes (B,), (B, 4) and (B, 2, 3), and
-            two variables at once. A method for discrete variables needs problems of its own.
+        problems: what it should solve, rows that differ; by default bowls of shapes (B,), (B, 4) and (B, 2,
+            3), and two variables at once. A method for discrete variables needs problems of its own.
         tolerance: of a neighbor's influence; 0 asks for the same bits.
+        device: where the default problems lie.
 
     Raises:
         MinimizerContractError: an AssertionError saying what was expected, what came and in which row.
@@ -43,7 +48,7 @@ def check_minimizer(
             raise ValueError(
                 f"{type(method).__name__} searches a discrete set; pass problems=[Posed(...)] that suit it."
             )
-        problems = [bowl(), bowl(4), bowl(2, 3), springs()]
+        problems = [problem.to(device=device) for problem in (bowl(), bowl(4), bowl(2, 3), springs())]
     for problem in problems:
         check_protocol(method, problem)
         check_report(method, problem)
@@ -52,7 +57,7 @@ def check_minimizer(
         check_poison(method, problem, tolerance=tolerance)
         check_dtype(method, problem)
     if not method.discrete:
-        check_solution_derivative(method)
+        check_solution_derivative(method, device)
 
 
 def check_dtype(method: Method, problem: Posed) -> None:
@@ -69,8 +74,8 @@ def check_dtype(method: Method, problem: Posed) -> None:
             raise Wrong(f"{type(method).__name__} on {problem} in float32: {name} came as {tensor.dtype}.")
 
 
-def check_solution_derivative(method: Method) -> None:
-    """Check a solution's derivative with respect to what is given, on a bowl: ∂y*/∂center = 1, ∂y*/∂depth = 0.
+def check_solution_derivative(method: Method, device: torch.device | str = "cpu") -> None:
+    """Check a solution's derivative by what is given, on a bowl: ∂y*/∂center = 1 and ∂y*/∂depth = 0.
 
     Held to it are `differentiate="implicit"` and, for a method whose steps have a derivative, `"unroll"`.
 
@@ -78,10 +83,12 @@ def check_solution_derivative(method: Method) -> None:
         MinimizerContractError: saying what was expected, what came and in which row.
     """
     for how in ("implicit", "unroll") if method.differentiable else ("implicit",):
-        problem = bowl(3, tol=1e-10)
+        problem = bowl(3, tol=1e-10).to(device=device)
         given = {name: value.clone().requires_grad_() for name, value in problem.given.items()}
-        value = replace(problem, given=given).solve(method, differentiate=how).value
-        weights = torch.arange(1.0, 1.0 + value.numel(), dtype=value.dtype).view_as(value)
+        value = as_dict(replace(problem, given=given).solve(method, differentiate=how).value)["value"]
+        weights = torch.arange(1.0, 1.0 + value.numel(), dtype=value.dtype, device=value.device).view_as(
+            value
+        )
         slopes = torch.autograd.grad((weights * value).sum(), list(given.values()), materialize_grads=True)
         for name, slope, expected in zip(given, slopes, (weights, 0 * weights), strict=True):
             claim = f"{type(method).__name__} with differentiate={how!r}: ∂y*/∂{name} of a bowl"

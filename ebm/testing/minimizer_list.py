@@ -18,6 +18,7 @@ from ebm.infer.cem import CEM
 from ebm.infer.dynamic_programming import DynamicProgramming
 from ebm.infer.enumerate import Enumerate
 from ebm.infer.gradient import Armijo, GradientDescent, Momentum, Nesterov
+from ebm.infer.lbfgs import LBFGS
 from ebm.infer.method import Method
 from ebm.infer.newton import Newton, TruncatedNewton
 from ebm.infer.proximal import FISTA, ProximalGradient, SpaRSA
@@ -49,8 +50,8 @@ class MinimizerMember:
     tolerance: float = 0.0
 
 
-def minimizers() -> dict[str, MinimizerMember]:
-    """Every minimizer of the package."""
+def minimizers(device: torch.device | str = "cpu") -> dict[str, MinimizerMember]:
+    """Every minimizer of the package; settings per row lie on `device`, the problems on the CPU."""
     around = 0.5 * randn(4, 2)
     gaussian = target(Gaussian(around[0], torch.eye(2, dtype=torch.float64)), 3 * around)
     wells = target(DoubleWell().double(), around + 0.1)
@@ -61,7 +62,7 @@ def minimizers() -> dict[str, MinimizerMember]:
     few = {"max_steps": 150, "tol": 1e-6}
     loose = {"tol": 1e-3, "reach": 1e-2}
     egg_box = target(Rastrigin().double(), 2 * around, reach=1e-3, **few)
-    rates = torch.linspace(0.2, 0.45, 4, dtype=torch.float64)
+    rates = torch.linspace(0.2, 0.45, 4, dtype=torch.float64, device=device)
     sparse = [shrunk(), shrunk(4), shrunk(2, 3), boxed(3), lasso()]
     values = randn(50, 2, seed=7)
     return {
@@ -72,6 +73,8 @@ def minimizers() -> dict[str, MinimizerMember]:
         "Momentum": MinimizerMember(Momentum(0.2, 0.5), everywhere(), [gaussian]),
         "Nesterov": MinimizerMember(Nesterov(0.4), everywhere(), [gaussian]),
         "Adam": MinimizerMember(Adam(0.03), everywhere(**loose), [gaussian]),
+        "LBFGS": MinimizerMember(LBFGS(), everywhere(), [*smooth, valley]),
+        "LBFGS of one pair": MinimizerMember(LBFGS(history=1), everywhere(), [*smooth, valley]),
         "Newton": MinimizerMember(Newton(), everywhere(), [*smooth, valley]),
         "TruncatedNewton": MinimizerMember(TruncatedNewton(), everywhere(), [*smooth, valley]),
         "ProximalGradient": MinimizerMember(ProximalGradient(), [*sparse, *everywhere()], smooth),
@@ -81,7 +84,9 @@ def minimizers() -> dict[str, MinimizerMember]:
         "CategoricalCEM": MinimizerMember(CategoricalCEM(), [tagging(max_steps=100)]),
         "Enumerate": MinimizerMember(Enumerate(), [tagging()]),
         "Enumerate, given values": MinimizerMember(Enumerate(values), [nearest(values)]),
-        "DynamicProgramming": MinimizerMember(DynamicProgramming(), [tagging(), tagging(choices=2, length=5)]),
+        "DynamicProgramming": MinimizerMember(
+            DynamicProgramming(), [tagging(), tagging(choices=2, length=5)]
+        ),
     }
 
 

@@ -1,10 +1,11 @@
-"""The contract of an exact sampler: its draws have the target's moments, and its steps are in detailed balance.
+"""The contract of an exact sampler: draws with the target's moments, and steps in detailed balance.
 
     ⟨u⟩, ⟨(u - μ)(u - μ)ᵀ⟩ of the draws = those of p        within 4 standard errors
-    ⟨f(u_0) g(u_1) - g(u_0) f(u_1)⟩ = 0  for u_0 ~ p and u_1 one step later        for all f and g: detailed balance
+    ⟨f(u_0) g(u_1) - g(u_0) f(u_1)⟩ = 0  for u_0 ~ p, u_1 a step later       for all f and g: detailed balance
 
-Chains are independent, so one draw of each gives standard errors that are exact. Moments are looked at twice: begun
-at one point, after a burn-in (a sampler that mixes gets there), and begun at exact draws (one that is biased leaves).
+Chains are independent, so one draw of each gives standard errors that are exact. Moments are looked at
+twice: begun at one point, after a burn-in (a sampler that mixes gets there), and begun at exact draws (one
+that is biased leaves).
 
 Reference: Geyer (2011), "Introduction to Markov chain Monte Carlo", sect. 1.5 (reversibility).
 """
@@ -14,20 +15,26 @@ from __future__ import annotations
 import math
 from itertools import combinations
 
-import torch
 from torch import Tensor
 
 from ebm.infer.sample import sample
 from ebm.infer.sampler import Sampler
 from ebm.targets.target import Target
 from ebm.testing.examples import seeded
+from ebm.testing.posed import as_dict
 from ebm.testing.verdict import SamplerContractError as Wrong
 
 ERRORS = 4.0  # standard errors that chance is allowed: once in 16,000 looks, and the seeds are fixed
 
 
 def check_moments(
-    sampler: Sampler, target: Target, *, steps: int = 100, chains: int = 4000, beta: float = 1.0, seed: int = 0
+    sampler: Sampler,
+    target: Target,
+    *,
+    steps: int = 100,
+    chains: int = 4000,
+    beta: float = 1.0,
+    seed: int = 0,
 ) -> None:
     """Check the mean and the covariance of the draws.
 
@@ -43,12 +50,13 @@ def check_moments(
         SamplerContractError: with the moment that is off, by how many standard errors.
 
     Example:
+        >>> import torch
         >>> from ebm.infer import HMC, Langevin
         >>> from ebm.targets import Gaussian
         >>> check_moments(HMC(0.5, 4), Gaussian(torch.zeros(2)), steps=20)
         >>> check_moments(Langevin(0.5), Gaussian(torch.zeros(2)), steps=20)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ebm.testing.verdict.SamplerContractError: Langevin on Gaussian, begun at one point: ⟨u_0 u_0⟩ should be 1, ...
+        ebm.testing.verdict.SamplerContractError: Langevin on Gaussian, begun at one point: ⟨u_0 u_0⟩ ...
     """
     mean, covariance = target.mean, target.covariance
     if mean is None or covariance is None:
@@ -57,9 +65,10 @@ def check_moments(
     exact = mean + (target.exact_samples(chains, generator) - mean) / math.sqrt(beta)
     middle = exact.mean(0, keepdim=True).expand(chains, -1).contiguous()
     for start, where in ((middle, "begun at one point"), (exact, "begun at exact draws")):
-        draws = sample(
+        samples = sample(
             target, start, sampler, num_samples=1, burn_in=steps - 1, beta=beta, generator=generator
-        ).value[0]
+        )
+        draws = as_dict(samples.value)["value"][0]
         who = f"{type(sampler).__name__} on {target.label}, {where}"
         if bool((draws == start).all()):
             raise Wrong(f"{who}: no chain has moved in {steps} steps.")
@@ -69,7 +78,8 @@ def check_moments(
 def check_balance(sampler: Sampler, target: Target, *, chains: int = 20000, seed: int = 0) -> None:
     """Check that a step from u_0 to u_1 is as frequent as one from u_1 to u_0, if u_0 follows the target.
 
-    Held to it are antisymmetric averages over all pairs of coordinates, their squares and cubes, and the energy.
+    Held to it are antisymmetric averages over all pairs of coordinates, their squares and cubes, and the
+    energy.
 
     Args:
         sampler: one that promises detailed balance.
@@ -87,7 +97,7 @@ def check_balance(sampler: Sampler, target: Target, *, chains: int = 20000, seed
     """
     generator = seeded(target.minima, seed)
     before = target.exact_samples(chains, generator)
-    after = sample(target, before, sampler, num_samples=1, generator=generator).value[0]
+    after = as_dict(sample(target, before, sampler, num_samples=1, generator=generator).value)["value"][0]
     functions = {"energy": (target(y=before), target(y=after))}
     for d in range(before.shape[1]):
         for power in (1, 2, 3):
@@ -98,13 +108,14 @@ def check_balance(sampler: Sampler, target: Target, *, chains: int = 20000, seed
         off = float(flow.mean().abs() / error) if float(error) > 0 else 0.0
         if off > ERRORS:
             raise Wrong(
-                f"{type(sampler).__name__} on {target.label} is not in detailed balance: the flow between {f} and {g} "
+                f"{type(sampler).__name__} on {target.label} is not in detailed balance: the flow "
+                f"between {f} and {g} "
                 f"should be 0, came {float(flow.mean()):.4g}, {off:.1f} standard errors away."
             )
 
 
 def _compare(centered: Tensor, covariance: Tensor, who: str) -> None:
-    chains, dimensions = centered.shape
+    dimensions = centered.shape[1]
     for i in range(dimensions):
         _within(f"⟨u_{i}⟩ - μ_{i}", centered[:, i], 0.0, who)
         for j in range(i, dimensions):
@@ -116,6 +127,7 @@ def _within(what: str, draws: Tensor, expected: float, who: str) -> None:
     off = abs(came - expected) / error if error > 0 else math.inf
     if not off <= ERRORS:
         raise Wrong(
-            f"{who}: {what} should be {expected:.4g}, came {came:.4g}, {off:.1f} standard errors away (at most "
+            f"{who}: {what} should be {expected:.4g}, came {came:.4g}, {off:.1f} standard errors away "
+            f"(at most "
             f"{ERRORS:g})."
         )

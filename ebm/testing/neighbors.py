@@ -19,7 +19,8 @@ from ebm.binder import map_rows
 from ebm.choices import Choices
 from ebm.infer.method import Method
 from ebm.solution import Solution, Stop
-from ebm.testing.posed import Over, Posed, as_dict, over_rows
+from ebm.testing.examples import choose
+from ebm.testing.posed import Over, Posed, as_dict
 from ebm.testing.verdict import MinimizerContractError as Wrong
 from ebm.testing.verdict import require_equal
 
@@ -146,7 +147,9 @@ def _poisoned(problem: Posed, row: int, poison: float) -> Posed:
 
 
 def _only(solution: Solution, row: int) -> Solution:
-    value = over_rows(solution.value, torch.tensor([row]))
+    index = torch.tensor([row])
+    whole = solution.value
+    value = choose(whole, index) if isinstance(whole, dict) else whole.index_select(0, index.to(whole.device))
     pick = slice(row, row + 1)
     return replace(
         solution,

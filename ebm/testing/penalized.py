@@ -1,8 +1,8 @@
 """Minimizations of a smooth energy and one with a prox, with known answers.
 
-    argmin_y ½ Σ_d h_d (y_d - c_d)² + λ|y|₁ = S(c, λ/h),        S(v, t) = sign(v) max(|v| - t, 0)
-    the same within low <= y <= high         = clip(c)
-    argmin_z ½|x - zD|² + λ|z|₁              held to z = S(z - ∇f(z), λ), its condition of optimality
+argmin_y ½ Σ_d h_d (y_d - c_d)² + λ|y|₁ = S(c, λ/h),        S(v, t) = sign(v) max(|v| - t, 0)
+the same within low <= y <= high         = clip(c)
+argmin_z ½|x - zD|² + λ|z|₁              held to z = S(z - ∇f(z), λ), its condition of optimality
 """
 
 from __future__ import annotations

@@ -159,15 +159,17 @@ def springs(batch: int = 4, dtype: torch.dtype = torch.float64, seed: int = 0, *
 
 
 class Tagging(Staged):
-    """E(emission, tags) = Σ_t emission_t[tag_t] + Σ_t |tag_t - tag_{t-1}| / 2: the cheapest tags of a sequence."""
+    """E(emission, tags) = Σ_t emission_t[tag_t] + ½ Σ_t |tag_t - tag_{t-1}|: the tags of a sequence."""
 
     def __init__(self, choices: int):
         super().__init__("tags", num_keys=choices)
 
-    def start(self, emission: Tensor) -> tuple[Tensor, Tensor]:
+    def start(self, emission: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         return torch.zeros(len(emission), dtype=torch.int64, device=emission.device), emission
 
-    def stage(self, state: tuple[Tensor, Tensor], choice: Tensor, t: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def stage(
+        self, state: tuple[Tensor, Tensor], choice: Tensor, t: int
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         before, emission = state
         cost = emission[:, t].gather(1, choice.unsqueeze(1)).squeeze(1)
         return (cost + 0.5 * (choice - before).abs() if t else cost), (choice, emission)
@@ -203,7 +205,9 @@ def nearest(values: Tensor, batch: int = 4, seed: int = 0) -> Posed:
     cost = (depth.unsqueeze(1) * (values - center.unsqueeze(1)) ** 2).sum(2)  # (B, K)
     best = values[cost.argmin(1)]
     start = values[:1].expand(batch, *values.shape[1:]).clone()
-    return replace(problem, over=start, distance=lambda y: norm(y - best.to(y)), name="the nearest of some values")
+    return replace(
+        problem, over=start, distance=lambda y: norm(y - best.to(y)), name="the nearest of some values"
+    )
 
 
 def target(energy: Target, start: Tensor, **settings: Any) -> Posed:

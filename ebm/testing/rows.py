@@ -126,7 +126,8 @@ def _check_memory(energy: Energy, example: Example, value: Tensor) -> None:
         came = evaluate(energy, strided)
     except RuntimeError as problem:
         raise Wrong(
-            f"how a tensor lies in memory does not matter: expected the same energies of non-contiguous tensors, "
+            f"how a tensor lies in memory does not matter: expected the same energies of non-contiguous "
+            f"tensors, "
             f"came {problem!r}. Use flatten or reshape, not view."
         ) from problem
     require_equal(Wrong, came, value, "non-contiguous tensors have the same energies", rounding(value.dtype))
@@ -140,7 +141,7 @@ def _rows_apart(t: Tensor) -> Tensor:
 def _check_dtype(energy: Energy, example: Example) -> None:
     other = torch.float32 if leading(example).dtype == torch.float64 else torch.float64
     here = converted(example, dtype=other)
-    claim = f"an energy follows the dtype of its variables: expected {other} from {other} after .to({other}), came"
+    claim = f"an energy follows the dtype of its variables: expected {other} after .to({other}), came"
     cure = "Register tensors as parameters or buffers, and make new ones with y.new_zeros(...)."
     try:
         with warnings.catch_warnings():

@@ -1,6 +1,6 @@
 """All that is asked of a sampler, in one call; each part is a function of its own.
 
-    chains, counts and, where the sampler is exact, moments and detailed balance
+chains, counts and, where the sampler is exact, moments and detailed balance
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from ebm.testing.posed import bowl, springs
 
 
 def check_sampler(
-    sampler: Sampler, targets: Sequence[Target] | None = None, *, exact: bool | None = None, steps: int = 100
+    sampler: Sampler,
+    targets: Sequence[Target] | None = None,
+    *,
+    exact: bool | None = None,
+    steps: int = 100,
+    device: torch.device | str = "cpu",
 ) -> None:
     """Check every contract of a sampler.
 
@@ -27,6 +32,7 @@ def check_sampler(
         targets: what an exact sampler should reach the moments of; by default that Gaussian.
         exact: whether the draws follow p exactly; by default where there is a Metropolis test.
         steps: after which a chain has forgotten where it began.
+        device: where the default problems and targets lie.
 
     Raises:
         SamplerContractError: an AssertionError saying what was expected, what came and in which chain.
@@ -36,13 +42,13 @@ def check_sampler(
         >>> check_sampler(HMC(0.4, 5))
     """
     for problem in (bowl(), bowl(3), bowl(2, 3), springs()):
-        check_chains(sampler, problem)
-    check_counts(sampler)
+        check_chains(sampler, problem.to(device=device))
+    check_counts(sampler, device)
     if not (sampler.tested if exact is None else exact):
         return
     if targets is None:
         spread = torch.tensor([[2.0, 0.5], [0.5, 0.5]], dtype=torch.float64)
-        targets = [Gaussian(torch.tensor([1.0, -1.0], dtype=torch.float64), spread)]
+        targets = [Gaussian(torch.tensor([1.0, -1.0], dtype=torch.float64), spread).to(device)]
     for target in targets:
         check_moments(sampler, target, steps=steps)
         check_balance(sampler, target)

@@ -29,7 +29,8 @@ class SamplerMember:
         sampler: the sampler.
         targets: whose moments and detailed balance it is held to; none if it is not exact.
         steps: after which a chain has forgotten where it began.
-        any_shape: whether it takes variables of any shape (a setting for each coordinate fits one shape alone).
+        any_shape: whether it takes variables of any shape (a setting for each coordinate fits one shape
+            alone).
     """
 
     sampler: Sampler

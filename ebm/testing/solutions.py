@@ -1,6 +1,6 @@
 """The contract of a minimizer's report: it found what it says, and nothing worse than the start.
 
-E(value) = energy <= E(start),        steps <= max_steps,        converged = a test fired, and the answer is there
+E(value) = energy <= E(start),        steps <= max_steps,        converged = a test fired, at the answer
 """
 
 from __future__ import annotations

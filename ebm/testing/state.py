@@ -72,7 +72,8 @@ def _refuse_bare_tensors(energy: Energy) -> None:
         for name, value in vars(module).items():
             if isinstance(value, Tensor):
                 raise Wrong(
-                    f"{type(module).__name__} keeps the tensor {name!r} that is neither parameter nor buffer, so it "
+                    f"{type(module).__name__} keeps the tensor {name!r} that is neither parameter nor "
+                    f"buffer, so it "
                     f"is not saved and does not follow .to(...); use self.register_buffer({name!r}, tensor)."
                 )
 

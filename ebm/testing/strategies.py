@@ -29,7 +29,8 @@ try:
 except ImportError as missing:
     raise ImportError(
         "ebm.testing.strategies generates examples with hypothesis, which is not installed: pip install "
-        "hypothesis. The checks of ebm.testing (check_energy, check_minimizer, check_sampler) work without it."
+        "hypothesis. The checks of ebm.testing (check_energy, check_minimizer, check_sampler) work "
+        "without it."
     ) from missing
 
 

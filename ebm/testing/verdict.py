@@ -32,7 +32,7 @@ Kind = type[ContractError]
 
 
 def rounding(dtype: torch.dtype) -> float:
-    """The relative difference that another order of arithmetic may make: 1e-12 in float64, 5e-4 in float32."""
+    """The relative difference that another order of sums may make: 1e-12 in float64, 5e-4 in float32."""
     if not dtype.is_floating_point:
         return 0.0
     return 1e-12 if dtype == torch.float64 else 4096 * torch.finfo(dtype).eps

@@ -1,4 +1,4 @@
-"""The contract of an energy, held by every energy on the list in `ebm.testing.energy_list`, and by random ones.
+"""The contract of an energy, held by every one on the list in `ebm.testing.energy_list` and by random ones.
 
 A new energy is put on that list with a value for each of its variables, and inherits all of this.
 """
@@ -35,7 +35,9 @@ def test_has_the_derivatives_of_its_values(member: EnergyMember) -> None:
     check_derivatives(member.energy, member.example)
 
 
-@pytest.mark.parametrize("member", [pytest.param(m, id=n) for n, m in MEMBERS.items() if hasattr(m.energy, "prox")])
+@pytest.mark.parametrize(
+    "member", [pytest.param(m, id=n) for n, m in MEMBERS.items() if hasattr(m.energy, "prox")]
+)
 def test_has_the_prox_of_its_definition(member: EnergyMember) -> None:
     check_prox(member.energy, member.example)
 

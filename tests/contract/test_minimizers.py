@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from ebm.infer import Armijo, GradientDescent
-from ebm.testing.minimizer_list import MinimizerMember, minimizers
 from ebm.testing.minimizer import check_dtype, check_solution_derivative
+from ebm.testing.minimizer_list import MinimizerMember, minimizers
 from ebm.testing.neighbors import check_neighbors, check_poison
 from ebm.testing.posed import Posed
 from ebm.testing.protocol import check_protocol
@@ -19,7 +19,9 @@ from ebm.testing.strategies import posed
 
 MEMBERS = minimizers()
 CHECKED = [pytest.param(m, p, id=f"{n} on {p}") for n, m in MEMBERS.items() for p in m.problems]
-REACHED = [pytest.param(m, p, id=f"{n} on {p}") for n, m in MEMBERS.items() for p in (*m.problems, *m.reaches)]
+REACHED = [
+    pytest.param(m, p, id=f"{n} on {p}") for n, m in MEMBERS.items() for p in (*m.problems, *m.reaches)
+]
 EVERY = pytest.mark.parametrize("member, problem", CHECKED)
 
 
@@ -29,7 +31,9 @@ def test_reaches_known_minima(member: MinimizerMember, problem: Posed) -> None:
 
 
 @pytest.mark.parametrize("member, problem", REACHED)
-def test_reports_what_is_true_and_nothing_worse_than_the_start(member: MinimizerMember, problem: Posed) -> None:
+def test_reports_what_is_true_and_nothing_worse_than_the_start(
+    member: MinimizerMember, problem: Posed
+) -> None:
     check_report(member.method, problem)
 
 

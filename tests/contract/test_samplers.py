@@ -13,15 +13,16 @@ from ebm.infer import HMC, MALA, Langevin, sample
 from ebm.targets import Gaussian
 from ebm.targets.target import Target
 from ebm.testing.chains import check_chains, check_counts
-from ebm.testing.sampler_list import SamplerMember, samplers
 from ebm.testing.moments import check_balance, check_moments
 from ebm.testing.posed import Posed, bowl, springs
+from ebm.testing.sampler_list import SamplerMember, samplers
 from ebm.testing.strategies import posed
 
 MEMBERS = samplers()
 EVERY = pytest.mark.parametrize("member", [pytest.param(m, id=n) for n, m in MEMBERS.items()])
 EXACT = pytest.mark.parametrize(
-    "member, target", [pytest.param(m, t, id=f"{n} on {t.label}") for n, m in MEMBERS.items() for t in m.targets]
+    "member, target",
+    [pytest.param(m, t, id=f"{n} on {t.label}") for n, m in MEMBERS.items() for t in m.targets],
 )
 
 
@@ -54,7 +55,7 @@ def test_beta_is_the_inverse_temperature(sampler: MALA | HMC, beta: float) -> No
 
 @pytest.mark.parametrize("step, beta", [(0.1, 1.0), (0.5, 1.0), (0.5, 4.0)])
 def test_the_bias_of_unadjusted_langevin_is_its_closed_form(step: float, beta: float) -> None:
-    """On ½λu² its stationary variance is 1/(βλ(1 - ελ/2)); after k steps from 0, that times 1 - (1 - ελ)^2k."""
+    """On ½λu² the stationary variance is 1/(βλ(1 - ελ/2)); k steps from 0, that times 1 - (1 - ελ)^2k."""
     chains, steps, curvature = 20000, 30, torch.tensor([0.5, 2.0], dtype=torch.float64)
     target = Gaussian(torch.zeros(2, dtype=torch.float64), torch.diag(1 / curvature))
     generator = torch.Generator().manual_seed(0)
