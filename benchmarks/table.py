@@ -36,7 +36,8 @@ def rows(document: dict[str, Any]) -> list[str]:
 def _amount(value: float, unit: str) -> str:
     if unit == "MiB":
         return f"{value:.0f} MiB"
-    return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.2f} s"
+    amount = f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.2f} s"
+    return f"{amount} of CPU" if unit == "cpu s" else amount
 
 
 def table(results: Path = RESULTS) -> str:
@@ -46,7 +47,7 @@ def table(results: Path = RESULTS) -> str:
     for path in sorted(results.glob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
         lines += rows(document)
-        where = document["machine"].get("gpu") or document["machine"]["cpu"]
+        where = "; ".join(document["machine"]["gpus"]) or document["machine"]["cpu"]
         machines[f"{where}, torch {document['versions']['torch']}"] = None
     return "\n".join([*lines, "", f"Taken on: {'; '.join(machines)}.", ""])
 

@@ -43,11 +43,17 @@ class Bound(Rows):
     def evaluate(self, free: Mapping[str, Any], terms: tuple[Term, ...] | None = None) -> Tensor:
         """`__call__` without the check of names, optionally of some of the terms."""
         total: Tensor | None = None
-        cache: dict[int, Any] = {}
-        for term in self.summands if terms is None else terms:  # as `_evaluated`, without a generator's cost
-            energy = term.leaf.forward(**self.arguments(term, free, cache))
-            if not (isinstance(term.weight, float) and term.weight == 1.0):
-                energy = term.weight * energy
+        held, cache = self.held, dict[int, Any]()
+        for leaf, arguments, weight, _ in self.summands if terms is None else terms:
+            values = {}  # as `arguments` does it; this is the innermost loop of all, and calls add up
+            for name, e in arguments:
+                if type(e) is Free:
+                    values[name] = free[e.name]
+                else:
+                    values[name] = held[e.key] if type(e) is Held else self._run(e, free, cache)
+            energy = leaf.forward(**values)
+            if not (type(weight) is float and weight == 1.0):
+                energy = weight * energy
             total = energy if total is None else total + energy
         return self._zero(free) if total is None else total
 

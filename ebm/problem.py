@@ -10,16 +10,19 @@ of them is what it would have been with all of them there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ebm.binder import Term
 from ebm.bound import Bound
+from ebm.derivative import hessian_product, traced_gradient
 from ebm.rows import dot, expand, flat, norm  # noqa: F401
-from ebm.split import closed_form_of, split_prox
 from ebm.signature import check_output
+from ebm.split import closed_form_of, split_prox
+
+
+Differentiate = Callable[["Problem", Tensor, bool], tuple[Tensor, Tensor]]
 
 
 class Problem:
@@ -49,9 +52,7 @@ class Problem:
         self.bound, self.shapes, self.constraints = bound, dict(shapes), constraints
         self.generator, self.choices, self.max_rows = generator, dict(choices or {}), max_rows
         self.create_graph, self.full_batch = create_graph, batch
-        self.fast: Callable[[Problem, Tensor, bool], tuple[Tensor, Tensor]] | None = (
-            None  # a compiled `differentiate`
-        )
+        self.fast: Differentiate | None = None  # `differentiate`, compiled
         self._ones: Tensor | None = None  # dE/dE, (B,), made once
         self.live: Tensor | None = None  # rows of the full batch that are left; None: all
         self._repeated: dict[int, Problem] = {}  # by number of copies: candidates come again at every step
@@ -108,33 +109,32 @@ class Problem:
             value, gradient = value + rest_value, gradient + rest_gradient
         return value, gradient
 
+    @property
+    def by_autograd(self) -> bool:
+        """Whether no term offers a closed form, so that `value_and_grad` returns nothing that has a graph."""
+        return not self._plan[False][0]
+
     def _autograd(self, terms: tuple[Term, ...], u: Tensor) -> tuple[Tensor, Tensor]:
         if torch.compiler.is_compiling():
-            return self._traced(terms, u)
+            return traced_gradient(lambda v: self.bound.evaluate(self.unpack(v), terms), u)
+        if torch.is_grad_enabled():  # to enable it once more would cost a few per cent of a cheap energy
+            return self._eager(terms, u)
         with torch.enable_grad():
-            v = u if self.create_graph and u.requires_grad else u.detach().requires_grad_()
-            value = self.bound.evaluate(self.unpack(v), terms)
-            if self._ones is None or not isinstance(value, Tensor) or value.shape != self._ones.shape:
-                check_output(value, len(u), "the energy")
-                self._ones = torch.ones_like(value)
-            if not value.requires_grad:  # nothing here depends on u
-                return value, torch.zeros_like(u)
-            (gradient,) = torch.autograd.grad(
-                value, v, self._ones, create_graph=self.create_graph, allow_unused=True
-            )
+            return self._eager(terms, u)
+
+    def _eager(self, terms: tuple[Term, ...], u: Tensor) -> tuple[Tensor, Tensor]:
+        v = u if self.create_graph and u.requires_grad else u.detach().requires_grad_()
+        value = self.bound.evaluate(self.unpack(v), terms)
+        if self._ones is None or not isinstance(value, Tensor) or value.shape != self._ones.shape:
+            check_output(value, len(u), "the energy")
+            self._ones = torch.ones_like(value)
+        if not value.requires_grad:  # nothing here depends on u
+            return value, torch.zeros_like(u)
+        (gradient,) = torch.autograd.grad(
+            value, v, self._ones, create_graph=self.create_graph, allow_unused=True
+        )
         gradient = torch.zeros_like(u) if gradient is None else gradient
         return (value if self.create_graph else value.detach()), gradient
-
-    def _traced(self, terms: tuple[Term, ...], u: Tensor) -> tuple[Tensor, Tensor]:
-        """`_autograd` in the form that torch.compile can take into one graph."""
-
-        def total(v: Tensor) -> tuple[Tensor, Tensor]:
-            value = self.bound.evaluate(self.unpack(v), terms)
-            check_output(value, len(u), "the energy")
-            return value.sum(), value
-
-        gradient, value = torch.func.grad(total, has_aux=True)(u)
-        return value, gradient
 
     def _closed_form(self, terms: list[Term], u: Tensor) -> tuple[Tensor, Tensor]:
         free = self.unpack(u)
@@ -147,23 +147,9 @@ class Problem:
             total, slope = (value, gradient) if total is None else (total + value, slope + gradient)
         return total, slope
 
-    def hessian_product(self, u: Tensor) -> tuple[Tensor, Tensor, Any]:
+    def hessian_product(self, u: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
         """E(u), ∇E(u) and the function v -> (∇²E(u)) v, each like u."""
-        with torch.enable_grad():
-            w = u.detach().requires_grad_()
-            value = self.value(w)
-            if not value.requires_grad:
-                return value, torch.zeros_like(u), torch.zeros_like
-            (gradient,) = torch.autograd.grad(
-                value, w, torch.ones_like(value), create_graph=True, materialize_grads=True
-            )
-
-        def product(v: Tensor) -> Tensor:
-            if not gradient.requires_grad:
-                return torch.zeros_like(v)
-            return torch.autograd.grad(gradient, w, v, retain_graph=True, materialize_grads=True)[0]
-
-        return value.detach(), gradient.detach(), product
+        return hessian_product(self.value, u)
 
     # The parts with a prox ----------------------------------------------------------------------------------
 

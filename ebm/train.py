@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ebm.energy import Energy
 from ebm.history import History
 from ebm.loss import Loss
+from ebm.progress import tqdm
 
 DIVERGED = 1e10  # times the first loss (or 1): no training has ever come back from so far away
 SHOW_EVERY = 20  # steps between two updates of the numbers on the progress bar

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ebm.infer.adam import Adam
 from ebm.infer.categorical_cem import CategoricalCEM
 from ebm.infer.cem import CEM
+from ebm.infer.coordinate import CoordinateDescent
 from ebm.infer.dynamic_programming import DynamicProgramming
 from ebm.infer.enumerate import Enumerate
 from ebm.infer.gradient import Armijo, GradientDescent, Momentum, Nesterov
@@ -27,6 +28,7 @@ __all__ = [
     "Adam",
     "Armijo",
     "CategoricalCEM",
+    "CoordinateDescent",
     "DynamicProgramming",
     "Enumerate",
     "GradientDescent",

@@ -229,9 +229,9 @@ class SpaRSA(ProximalStep):
     def step(self, problem: Problem, state: State) -> State:
         point = self.advance(problem, state)
         bend = dot(point["move"], point["slope"] - state["slope"])
-        convex = bend > 0  # where f bends down, the step is long
-        length = point["square"] / torch.where(convex, bend, 1.0)
-        point["step"] = torch.where(convex, length, LONGEST).clamp(SHORTEST, LONGEST)
+        convex = bend > 0  # elsewhere f bends down, and the next step is longer; or the row doesn't move any more
+        length = torch.where(convex, point["square"] / torch.where(convex, bend, 1.0), 2 * point["step"])
+        point["step"] = torch.where(point["square"] > 0, length.clamp(SHORTEST, LONGEST), point["step"])
         value = (point["smooth"] + point["rest"]).unsqueeze(1)
         return self._state(problem, point, torch.cat([state["recent"][:, 1:], value], 1))
 

@@ -90,9 +90,10 @@ def sample(
         problem, u = problem.detach(), u.detach()
         state = method.init(problem, u, beta)
         chains = _Chains(problem, method, state, compile)
+    with torch.set_grad_enabled(problem.by_autograd and not compile):  # see `Problem._autograd`
         chains.walk(burn_in)
         samples = chains.collect(num_samples, thin, isinstance(over, Mapping))
-        _report(chains.lost(), method)
+    _report(chains.lost(), method)
     return samples
 
 

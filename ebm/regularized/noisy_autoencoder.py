@@ -45,10 +45,10 @@ class NoisyAutoEncoder(Energy):
         >>> model = NoisyAutoEncoder(nn.Linear(8, 4), nn.Linear(4, 8), size=4, noise=1.0)
         >>> model.capacity  # bits
         2.0
-        >>> z = model.infer(torch.ones(2, 8))
+        >>> z = model.encode(torch.ones(2, 8))
         >>> z.square().sum(1)  # on the sphere of radius √D
         tensor([4.0000, 4.0000], grad_fn=<SumBackward1>)
-        >>> model.free_energy_of.variables
+        >>> model.free_energy.variables
         ('y',)
     """
 
@@ -63,7 +63,7 @@ class NoisyAutoEncoder(Energy):
         """C = ½ D log₂(1 + 1/s²): no code tells more bits than this about its y."""
         return 0.5 * self.size * math.log2(1 + 1 / self.noise**2) if self.noise else math.inf
 
-    def infer(self, y: Tensor) -> Tensor:
+    def encode(self, y: Tensor) -> Tensor:
         """μ(y), the code without noise, (B, *shape) -> (B, D)."""
         return functional.rms_norm(self.encoder(y), (self.size,))
 
@@ -76,13 +76,9 @@ class NoisyAutoEncoder(Energy):
         return (y - self.decode(z)).square().flatten(1).sum(1)
 
     @property
-    def free_energy_of(self) -> NoisyFreeEnergy:
-        """F as an energy of y alone: train it with `AverageEnergy`, minimize it, draw its landscape."""
+    def free_energy(self) -> NoisyFreeEnergy:
+        """F(y), the energy of y with its code: an energy of y, to be trained with `AverageEnergy`."""
         return NoisyFreeEnergy(self)
-
-    def free_energy(self, y: Tensor) -> Tensor:
-        """F(y), the energy of y with its code inferred, (B,)."""
-        return self.free_energy_of(y=y)
 
 
 class NoisyFreeEnergy(Energy):
@@ -104,5 +100,5 @@ class NoisyFreeEnergy(Energy):
         return {"noise": noise}
 
     def forward(self, y: Tensor, seen: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
-        z = self.model.infer(y if seen is None else seen)
+        z = self.model.encode(y if seen is None else seen)
         return self.model(y=y, z=z if noise is None else z + self.model.noise * noise)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ebm.binder import Binder, Rows
 from ebm.energy import Energy
-from ebm.problem import dot
+from ebm.rows import dot
 
 
 @dataclass(frozen=True)

@@ -1,210 +1,230 @@
-"""Sparse coding: data as sums of few atoms, and the dictionary of atoms learned from the data.
+"""Sparse coding: data explained by few atoms of a dictionary.
 
-    E(y, z) = ½ |y - zD|² + λ |z|₁,        F(y) = min_z E(y, z),        D = argmin ⟨F(y)⟩ with |d_k| <= 1
+    E(y, z) = ½ |y - zD|² + λ |z|₁,        F(y) = min_z E(y, z)
 
-The term on z limits how much space can have low energy: without it any y is explained by some z. Learning
-alternates two minimizations. The codes of a batch given D are a lasso. D given all codes so far minimizes
-½ tr(DᵀAD) - tr(DᵀB), A = Σ w_t zᵀz, B = Σ w_t zᵀy, atom by atom; old batches, whose codes belong to an older
-dictionary, are forgotten by the factor (t / (t + 1))² a step.
+Without the second term every y has energy 0 once the atoms span the space: a flat landscape. Few active atoms reach
+few places only, so λ limits how much space can have low energy. The energy is the sum `Reconstruction(D) + λ * L1("z")`
+and nothing else; other regularizers of z (groups, non-negative codes) may take the place of L1.
 
-Reference: Olshausen & Field (1996), eqs. 2 to 4; Mairal, Bach, Ponce & Sapiro (2010), "Online Learning for Matrix
-Factorization and Sparse Coding", algorithms 1 and 2, sect. 3.4.2; LeCun (2022), sect. 4.3.
+Learning lowers F on the data, codes and dictionary in turn, with atoms of length 1: a longer atom would let z, and
+so its cost, shrink.
+
+Reference: Olshausen & Field (1996), "Emergence of simple-cell receptive field properties by learning a sparse code
+for natural images"; Tibshirani (1996), "Regression Shrinkage and Selection via the Lasso"; Mairal et al. (2009).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import time
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from ebm.binder import Binder, Expression, Term
-from ebm.energy import Energy
+from ebm.energy import Energy, Sum
+from ebm.history import History
 from ebm.infer.method import Method, count, positive
 from ebm.infer.minimize import minimize
 from ebm.infer.proximal import SpaRSA
-from ebm.infer.starts import Zeros
-from ebm.latent import MinOver, min_over
+from ebm.infer.starts import Start, Zeros
+from ebm.latent import min_over
+from ebm.regularized.dictionary_update import DictionaryStatistics
 from ebm.regularized.reconstruction import Reconstruction
-from ebm.regularizers import L1
-from ebm.rows import dot
-
-DEAD = 1e-6  # an atom whose share of the codes' energy is below this is replaced by a row of the data
+from ebm.regularizers import L1, Regularizer
+from ebm.solution import Solution
 
 
-class SparseCoding(Energy):
-    """E(y, z) = ½ |y - zD|² + λ |z|₁ for data y (B, P) and codes z (B, K): `Reconstruction(D) + λ * L1("z")`.
+class SparseCoding(Sum):
+    """E(y, z) = ½ |y - zD|² + λ R(z), for data y (B, P) and codes z (B, K).
 
     Args:
-        dictionary: D, (K, P), one atom a row; `SparseCoding.random` draws one to start learning from.
-        sparsity: λ > 0.
+        dictionary: D, (K, P), one atom a row.
+        sparsity: λ > 0, the cost of a unit of code. A code is 0 where max_j |⟨D_j, y⟩| <= λ.
+        regularizer: R, an energy of "z" with a prox; L1 if None.
+        method: how codes are inferred; SpaRSA if None. `CoordinateDescent(compiled=True)` is the fastest.
 
     Raises:
-        ValueError: if the dictionary is not a matrix, or the sparsity is not positive.
+        ValueError: if the dictionary is no matrix, or the sparsity is not positive.
 
     Example:
-        >>> model = SparseCoding(torch.eye(2), sparsity=0.5)
-        >>> y = torch.tensor([[2.0, 0.1]])
-        >>> z = model.infer(y)
-        >>> z, model.free_energy(y)
-        (tensor([[1.5000, 0.0000]]), tensor([0.8800]))
+        >>> model = SparseCoding(torch.eye(3), sparsity=0.5)
+        >>> y = torch.tensor([[2.0, 0.25, -1.0]])
+        >>> model.infer(y).value
+        tensor([[ 1.5000,  0.0000, -0.5000]])
+        >>> model.free_energy(y=y), model.terms(y=y, z=torch.zeros(1, 3))
+        (tensor([1.2812]), {'Reconstruction': tensor([2.5312]), 'L1': tensor([0.])})
     """
 
-    def __init__(self, dictionary: Tensor, sparsity: float = 0.1):
-        super().__init__()
-        self.sparsity = float(positive("sparsity", sparsity))
-        self.reconstruction = Reconstruction(dictionary)
-        self.penalty = L1("z")
-        self.variables = ("y", "z")
+    def __init__(
+        self,
+        dictionary: Tensor,
+        sparsity: float = 0.1,
+        regularizer: Regularizer | None = None,
+        method: Method | None = None,
+    ):
+        self_regularizer = L1("z") if regularizer is None else regularizer
+        if self_regularizer.variables != ("z",):
+            raise ValueError(f'the regularizer is an energy of "z"; got one of {self_regularizer.variables}.')
+        positive("sparsity", sparsity)
+        super().__init__(Reconstruction(dictionary), float(sparsity) * self_regularizer)
+        self.sparsity = float(sparsity)
+        self.method = SpaRSA() if method is None else method
 
     @classmethod
-    def random(
-        cls, num_atoms: int, size: int, sparsity: float = 0.1, generator: torch.Generator | None = None
+    def from_data(
+        cls,
+        y: Tensor,
+        atoms: int,
+        sparsity: float = 0.1,
+        *,
+        regularizer: Regularizer | None = None,
+        method: Method | None = None,
+        generator: torch.Generator | None = None,
     ) -> SparseCoding:
-        """A model with random atoms of length one, (num_atoms, size)."""
-        device = None if generator is None else generator.device
-        atoms = torch.randn(
-            count("num_atoms", num_atoms), count("size", size), generator=generator, device=device
-        )
-        return cls(nn.functional.normalize(atoms, dim=1), sparsity)
+        """A model whose atoms are random rows of the data, brought to length 1, ready to `fit`.
+
+        Args:
+            y: (N, P), rows of zeros apart.
+            atoms: K, at most N.
+
+        Raises:
+            ValueError: if there are fewer rows than atoms.
+        """
+        length = torch.linalg.vector_norm(_checked(y), dim=1)
+        rows = (length > 0).nonzero().flatten()
+        if len(rows) < count("atoms", atoms):
+            raise ValueError(f"{atoms} atoms need as many rows of data that aren't zero; there are {len(rows)}.")
+        order = torch.randperm(len(rows), generator=generator, device=_home(generator))[:atoms].to(y.device)
+        chosen = rows[order]
+        return cls(y[chosen] / length[chosen].unsqueeze(1), sparsity, regularizer, method)
+
+    @property
+    def reconstruction(self) -> Reconstruction:
+        """The first term."""
+        part = self.parts["Reconstruction"]
+        if not isinstance(part, Reconstruction):
+            raise TypeError(f"the first term of sparse coding is a Reconstruction; found {type(part).__name__}.")
+        return part
 
     @property
     def dictionary(self) -> Tensor:
         """D, (K, P)."""
         return self.reconstruction.dictionary
 
-    def _summands(
-        self, binder: Binder, scope: Mapping[str, Expression], weight: float | Tensor, label: str | None
-    ) -> list[Term]:
-        both = self.reconstruction + self.sparsity * self.penalty
-        return both._summands(binder, scope, weight, label)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """What codes stand for, zD, (B, K) -> (B, P)."""
-        return self.reconstruction.decode(z)
+    @property
+    def free_energy(self) -> Energy:
+        """F(y) = min_z E(y, z), an energy of y; its gradient in y and D is exact."""
+        return min_over(self, "z", self.method, Zeros(len(self.dictionary)))
 
     def infer(
-        self, y: Tensor, method: Method | None = None, *, max_steps: int = 1000, tol: float = 1e-4
-    ) -> Tensor:
-        """The codes z* = argmin_z E(y, z), (B, P) -> (B, K).
+        self, y: Tensor, start: Tensor | Start | None = None, *, max_steps: int = 1000, tol: float = 1e-5
+    ) -> Solution:
+        """The codes of data y: argmin_z E(y, z).
 
         Args:
-            y: data.
-            method: a proximal minimizer; `SpaRSA()` if None.
-            max_steps, tol: as in `minimize`; tol is on the generalized gradient.
+            y: (B, P).
+            start: where to begin, (B, K) or a start object; zeros if None.
+            max_steps, tol: as in `minimize`.
+
+        Returns:
+            A `Solution` whose `value` is z, (B, K), and `energy` F(y), (B,).
         """
-        start = Zeros(len(self.dictionary))
-        with torch.no_grad():
-            found = minimize(
-                self, start, method or self._method(), given={"y": y}, max_steps=max_steps, tol=tol
-            )
-        return found.value
+        begin = Zeros(len(self.dictionary)) if start is None else start
+        return minimize(self, begin, self.method, given={"y": y}, max_steps=max_steps, tol=tol)
 
-    def _method(self) -> Method:
-        return SpaRSA()
+    def decode(self, z: Tensor) -> Tensor:
+        """What the codes stand for, zD, (B, K) -> (B, P)."""
+        return self.reconstruction.decode(z)
 
-    @property
-    def free_energy_of(self) -> MinOver:
-        """F as an energy of y alone, for landscapes and losses."""
-        return min_over(self, "z", self._method(), Zeros(len(self.dictionary)), tol=1e-4)
-
-    def free_energy(self, y: Tensor) -> Tensor:
-        """F(y) = min_z E(y, z), (B,)."""
-        return self.free_energy_of(y=y)
-
-    @torch.no_grad()
     def duality_gap(self, y: Tensor, z: Tensor) -> Tensor:
-        """A certificate, (B,): E(y, z) - F(y) is at most this.
+        """How far E(y, z) can be above its minimum over z: E(y, z) - F(y) <= gap, a certificate for each row.
 
-        With r = y - zD and θ = r · min(1, λ / max_k |⟨d_k, r⟩|), the dual value ½|y|² - ½|y - θ|² is below F.
+        With the residual r = y - zD and ν = r · min(1, λ / R°(rDᵀ)), R° the norm dual to R, the dual energy
+        ½|y|² - ½|y - ν|² is below every E(y, ·); the gap is E less that. Computed in float64.
+
+        Args:
+            y: (B, P).
+            z: (B, K).
+
+        Returns:
+            (B,), 0 at the minimum.
+
+        Raises:
+            TypeError: if the regularizer has no `dual_norm`.
         """
-        residual = y - self.decode(z)
-        steepest = (residual @ self.dictionary.T).abs().amax(1)
-        theta = residual * (self.sparsity / steepest.clamp(min=self.sparsity)).unsqueeze(1)
-        primal = 0.5 * dot(residual, residual) + self.sparsity * z.abs().sum(1)
-        return primal - (0.5 * dot(y, y) - 0.5 * dot(y - theta, y - theta))
+        regularizer = next(p for n, p in self.parts.items() if n != "Reconstruction").part
+        if not hasattr(regularizer, "dual_norm"):
+            raise TypeError(f"a duality gap needs a regularizer with a dual_norm; {regularizer.label} has none.")
+        y64, z64, atoms = y.double(), z.double(), self.dictionary.double()
+        residual = y64 - z64 @ atoms
+        scale = (self.sparsity / regularizer.dual_norm(residual @ atoms.T)).clamp(max=1)
+        dual = scale.unsqueeze(1) * residual
+        energy = 0.5 * residual.square().sum(1) + self.sparsity * regularizer.cost(z64)
+        return (energy - 0.5 * (y64.square().sum(1) - (y64 - dual).square().sum(1))).to(y.dtype)
 
-    @torch.no_grad()
     def fit(
         self,
         y: Tensor,
         *,
-        steps: int = 150,
+        steps: int = 200,
         batch_size: int = 256,
-        tol: float = 1e-2,
+        tol: float = 1e-3,
         generator: torch.Generator | None = None,
         progress: bool = True,
-    ) -> Tensor:
-        """Learn the dictionary by alternating minimization; it goes on from the present one.
+    ) -> History:
+        """Learn the dictionary from data: codes of a batch, then the best atoms for all codes so far, in turn.
 
-        Every step leaves a usable dictionary, so an interrupted run (Ctrl-C) keeps what it has learned, and a second
-        call goes on from there.
+        Atoms that no code has used for ten steps are replaced by the data that is explained worst. The dictionary
+        changes in place, step by step; an interrupt (Ctrl-C) ends the learning after the last whole step.
 
         Args:
-            y: data, (N, P), finite.
-            steps: batches to learn from.
-            batch_size: rows in each, drawn by going through the shuffled data again and again.
-            tol: to which the codes are found while learning.
-            generator: source of the shuffling and of replacements for dead atoms.
+            y: (N, P).
+            steps: batches.
+            batch_size: rows to a batch, at most N; the rows come in random order, all before any comes again.
+            tol: of the codes' inference.
+            generator: randomness of the order.
             progress: show a bar.
 
         Returns:
-            The mean energy of each batch before its step, (steps,).
+            For each step the mean free energy of its batch ("energy", before the atoms changed), the mean number of
+            active atoms ("active") and how many atoms were replaced ("replaced").
 
         Raises:
-            ValueError: if the data are not (N, P), or a row is not finite (named by its index).
+            ValueError: if the data don't fit the dictionary, or hold NaN or infinity (naming a row).
         """
-        size = self.dictionary.shape[1]
-        if y.ndim != 2 or y.shape[1] != size or len(y) == 0:
-            raise ValueError(f"fit expects data of shape (N, {size}), N >= 1; got {tuple(y.shape)}.")
-        bad = (~torch.isfinite(y).all(1)).nonzero().flatten().tolist()
-        if bad:
-            raise ValueError(f"rows {bad[:5]} of the data are NaN or infinite; remove or repair them first.")
-        y = y.to(self.dictionary)
-        atoms = len(self.dictionary)
-        codes_squared, codes_data = y.new_zeros(atoms, atoms), y.new_zeros(atoms, size)  # A and B
-        energies = y.new_zeros(count("steps", steps, 0))
-        batches = _batches(y, count("batch_size", batch_size), generator)
+        count("steps", steps)
+        batch_size = min(count("batch_size", batch_size), len(_checked(y)))
+        statistics, history, begun = DictionaryStatistics(self.dictionary), History(), time.perf_counter()
+        order = torch.empty(0, dtype=torch.int64, device=y.device)
         bar = tqdm(range(steps), desc="dictionary", disable=not progress)
-        for t in bar:
-            batch = next(batches)
-            z = self.infer(batch, tol=tol)
-            energies[t] = self(y=batch, z=z).mean()
-            keep = (t / (t + 1)) ** 2
-            codes_squared.mul_(keep).addmm_(z.T, z, alpha=1 / len(batch))
-            codes_data.mul_(keep).addmm_(z.T, batch, alpha=1 / len(batch))
-            self._improve(codes_squared, codes_data, batch, generator)
-            if progress and t % 10 == 0:
-                bar.set_postfix(energy=f"{float(energies[t]):.4f}")
-        return energies
-
-    def _improve(self, a: Tensor, b: Tensor, batch: Tensor, generator: torch.Generator | None) -> None:
-        """One round over the atoms: d_k ← what minimizes the quadratic, projected onto |d_k| <= 1."""
-        dictionary = self.dictionary.data
-        use = a.diagonal()
-        dead = use <= DEAD * use.mean()
-        for k in (~dead).nonzero().flatten().tolist():
-            atom = dictionary[k].add_(
-                torch.addmv(b[k], dictionary.T, a[k], alpha=-1), alpha=1 / float(use[k])
-            )
-            atom.div_(torch.linalg.vector_norm(atom).clamp(min=1.0))
-        lost = dead.nonzero().flatten()
-        if len(lost):
-            rows = torch.randint(len(batch), (len(lost),), generator=generator, device=_home(generator)).to(
-                lost.device
-            )
-            dictionary[lost] = nn.functional.normalize(batch[rows], dim=1)
-            a[lost], a[:, lost], b[lost] = 0.0, 0.0, 0.0
+        with torch.no_grad(), bar:
+            self.dictionary.div_(torch.linalg.vector_norm(self.dictionary, dim=1, keepdim=True))
+            try:
+                for _ in bar:
+                    if len(order) < batch_size:
+                        order = torch.randperm(len(y), generator=generator, device=_home(generator)).to(y.device)
+                    batch, order = y[order[:batch_size]], order[batch_size:]
+                    codes = self.infer(batch, tol=tol)
+                    statistics.add(batch, codes.value)
+                    statistics.improve(self.dictionary)
+                    replaced = statistics.replace_idle(self.dictionary, batch, codes.energy)
+                    active = float((codes.value != 0).sum(1).double().mean())
+                    history.append({"energy": float(codes.energy.mean()), "active": active, "replaced": replaced})
+                    bar.set_postfix(energy=f"{history.rows[-1]['energy']:.4f}", refresh=False)
+            except KeyboardInterrupt:
+                history.interrupted = True
+        history.seconds = time.perf_counter() - begun
+        return history
 
 
-def _batches(y: Tensor, size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
-    """Batches of the data, in an order that is shuffled anew each time round."""
-    while True:
-        order = torch.randperm(len(y), generator=generator, device=_home(generator)).to(y.device)
-        yield from (y[part] for part in order.split(size))
+def _home(generator: torch.Generator | None) -> torch.device:
+    return torch.device("cpu") if generator is None else generator.device
 
 
-def _home(generator: torch.Generator | None) -> torch.device | None:
-    return None if generator is None else generator.device
+def _checked(y: Tensor) -> Tensor:
+    if y.ndim != 2 or not len(y):
+        raise ValueError(f"data is (N, P), one example a row, N at least 1; got shape {tuple(y.shape)}.")
+    bad = (~torch.isfinite(y).all(1)).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(f"data holds NaN or infinity in {len(bad)} rows, {bad[:5]}; drop or repair them.")
+    return y

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softshrink
 
-from ebm.rows import dot, expand, flat
 from ebm.regularizers.regularizer import Regularizer, Shrinkage, allowed, slack
+from ebm.rows import dot, expand, flat
 
 
 class L1(Regularizer):
@@ -41,8 +42,8 @@ class L1(Regularizer):
 
     def prox(self, v: Tensor, step: Tensor) -> Tensor:
         """argmin_u t|u|₁ + ½|u - v|² = max(v - t, 0) + min(v + t, 0), like v."""
-        t = expand(step, v)
-        return torch.sub(v, t).clamp_(min=0).add_(torch.add(v, t).clamp_(max=0))  # two temporaries: memory bounds it
+        t = expand(step, v).clamp(min=torch.finfo(v.dtype).eps ** 2)
+        return softshrink(v / t, 1.0) * t  # several times faster than shrinking by a tensor
 
     def shrinkage(self) -> Shrinkage:
         """Softening alone."""

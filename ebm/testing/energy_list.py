@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ebm.contrastive.denoising import AutoEncoder
 from ebm.energy import Energy
 from ebm.function import energy
 from ebm.infer.gradient import GradientDescent
@@ -18,7 +19,9 @@ from ebm.infer.starts import Zeros
 from ebm.latent import min_over
 from ebm.marginal import marginal_over
 from ebm.nodes import Finite, Grid, Importance
+from ebm.regularized.noisy_autoencoder import NoisyAutoEncoder, NoisyFreeEnergy
 from ebm.regularized.reconstruction import Reconstruction
+from ebm.regularized.sparse_coding import SparseCoding
 from ebm.regularizers.constraints import Box, NonNegative, Simplex, Sphere
 from ebm.regularizers.norms import L1, L2, GroupL1, NonNegativeL1
 from ebm.targets.ackley import Ackley
@@ -47,7 +50,7 @@ class EnergyMember:
 
 def energies() -> dict[str, EnergyMember]:
     """Every energy of the package, and every way to make one of others."""
-    return {**_targets(), **_regularizers(), **_made_of_others(), **_free_energies()}
+    return {**_targets(), **_regularizers(), **_models(), **_made_of_others(), **_free_energies()}
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -94,18 +97,28 @@ def _regularizers() -> dict[str, EnergyMember]:
         "Sphere": EnergyMember(Sphere("z"), {"z": z}),
         "Sphere of radius 2": EnergyMember(Sphere("z", 2.0, dims=2), {"z": deep}),
     }
-    dictionary = randn(5, 3, seed=8)
-    members["Reconstruction"] = EnergyMember(
-        Reconstruction(dictionary), {"y": randn(4, 3), "z": randn(4, 5, seed=1)}
-    )
-    wide = {"y": randn(4, 5), "z": randn(4, 3, seed=1)}
-    members["Reconstruction, few atoms"] = EnergyMember(Reconstruction(dictionary.T.contiguous()), wide)
     return members
+
+
+def _models() -> dict[str, EnergyMember]:
+    dictionary, data = randn(5, 3, seed=8), {"y": randn(4, 3), "z": randn(4, 5, seed=1)}
+    few, wide = dictionary.T.contiguous(), {"y": randn(4, 5), "z": randn(4, 3, seed=1)}
+    noisy = NoisyAutoEncoder(_network(2, 3), _network(3, 2), size=3, noise=0.5)
+    coded = {"y": randn(4, 2), "z": randn(4, 3, seed=1)}
+    return {
+        "Reconstruction": EnergyMember(Reconstruction(dictionary), data),
+        "Reconstruction, few atoms": EnergyMember(Reconstruction(few), wide),
+        "SparseCoding": EnergyMember(SparseCoding(dictionary, 0.3), data),
+        "AutoEncoder": EnergyMember(AutoEncoder(_network(2, 2)), {"y": randn(4, 2)}),
+        "NoisyAutoEncoder": EnergyMember(noisy, coded),
+        "NoisyFreeEnergy": EnergyMember(noisy.free_energy_of, {"y": randn(4, 2)}),
+        "NoisyFreeEnergy, not training": EnergyMember(NoisyFreeEnergy(noisy).eval(), {"y": randn(4, 2)}),
+    }
 
 
 def _made_of_others() -> dict[str, EnergyMember]:
     y, z, center = randn(4, 2), randn(4, 3, seed=1), randn(4, 2, seed=2)
-    encoded = Springs().compose(center=(_network(), "x"))
+    encoded = Springs().compose(center=(_network(2, 2), "x"))
     total = 0.5 * DoubleWell().double() + encoded.named("code") - 0.1 * Gaussian(y[0])
     members = {
         "Springs": EnergyMember(Springs(), {"y": y, "z": z, "center": center}),
@@ -142,9 +155,9 @@ def picked(y: Tensor, which: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
     return (chosen - pair[0].sum(1)).square() + (pair[1] * chosen.unsqueeze(1)).square().sum(1)
 
 
-def _network() -> nn.Module:
-    """A small smooth network (B, 2) -> (B, 2) in float64, the same for everyone."""
-    layers = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 2)).double()
+def _network(inputs: int, outputs: int) -> nn.Module:
+    """A small smooth network (B, inputs) -> (B, outputs) in float64, the same for everyone."""
+    layers = nn.Sequential(nn.Linear(inputs, 5), nn.Tanh(), nn.Linear(5, outputs)).double()
     with torch.no_grad():
         for seed, parameter in enumerate(layers.parameters()):
             parameter.copy_(0.5 * randn(*parameter.shape, seed=seed))

@@ -67,7 +67,10 @@ def check_dtype(method: Method, problem: Posed) -> None:
         MinimizerContractError: naming what came out in another dtype.
     """
     single = replace(problem, energy=copied(problem.energy)).to(dtype=torch.float32)
-    solution = single.solve(method, max_steps=5)
+    try:
+        solution = single.solve(method, max_steps=5)
+    except (RuntimeError, TypeError) as mixed:
+        raise Wrong(f"{type(method).__name__} on {problem} in float32: {mixed}") from mixed
     entries = {"energy": solution.energy, "gradient_norm": solution.gradient_norm, **as_dict(solution.value)}
     for name, tensor in entries.items():
         if tensor is not None and tensor.is_floating_point() and tensor.dtype != torch.float32:
@@ -86,6 +89,11 @@ def check_solution_derivative(method: Method, device: torch.device | str = "cpu"
         problem = bowl(3, tol=1e-10).to(device=device)
         given = {name: value.clone().requires_grad_() for name, value in problem.given.items()}
         value = as_dict(replace(problem, given=given).solve(method, differentiate=how).value)["value"]
+        if not value.requires_grad:
+            raise Wrong(
+                f"{type(method).__name__} with differentiate={how!r}: the solution carries no derivative; if its steps have "
+                f"none, say so with differentiable = False."
+            )
         weights = torch.arange(1.0, 1.0 + value.numel(), dtype=value.dtype, device=value.device).view_as(
             value
         )

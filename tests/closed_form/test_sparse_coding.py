@@ -81,12 +81,12 @@ def planted(count: int = 4000) -> tuple[Tensor, Tensor]:
 
 def test_learning_finds_the_dictionary_that_made_the_data():
     y, truth = planted()
-    model = SparseCoding(normalize(y[:24], dim=1), 0.1)
-    model.fit(y, steps=300, generator=generator(3), progress=False)
+    model = SparseCoding(normalize(y[:16], dim=1), 0.3)
+    model.fit(y, steps=150, generator=generator(3), progress=False)
     match = (truth @ model.dictionary.T).abs().amax(1)
-    chance = (truth @ normalize(y[24:48], dim=1).T).abs().amax(1)
-    assert (match > 0.99).sum() >= 14, match
-    assert (chance > 0.99).sum() <= 2
+    chance = (truth @ normalize(y[:16], dim=1).T).abs().amax(1)
+    assert (match > 0.98).all(), match
+    assert (chance > 0.98).sum() <= 2
 
 
 def test_learning_lowers_the_free_energy_of_data_not_seen():

@@ -1,0 +1,153 @@
+"""Coordinate descent, for energies that are quadratic in u apart from terms that act on each coordinate alone.
+
+    E(u) = ½ uᵀAu - bᵀu + c + Σ_j h_j(u_j),        u_j ← prox_{h_j / A_jj}(u_j - g_j / A_jj),    g = Au - b
+
+one coordinate after the other. When u_j moves by δ, g moves by δ A_j ("covariance updates"): no product with all
+of A is needed. h_j are L1, bounds, or both; a coordinate without curvature (A_jj <= 0) stays where it is.
+
+Reference: Friedman, Hastie & Tibshirani (2010), "Regularization Paths for Generalized Linear Models via
+Coordinate Descent", sect. 2; Tseng (2001), "Convergence of a Block Coordinate Descent Method", thm. 4.1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ebm.infer.coordinate_kernel import available, descend_rows
+from ebm.infer.method import Method, State, count
+from ebm.infer.quadratic import quadratic_form
+from ebm.problem import Problem
+from ebm.rows import dot, flat
+
+BLOCK = 32  # coordinates whose moves are carried over to all others in one product
+
+Bounds = tuple[Tensor, Tensor, Tensor]  # threshold, low and high of each coordinate, (D,)
+
+
+class CoordinateDescent(Method):
+    """Cyclic coordinate descent on every row; a step is a sweep over its coordinates.
+
+    The smooth part must be quadratic in the free variables: terms say so by `quadratic`, of others the form is
+    found by D + 1 gradients and checked. Terms with a prox must offer `shrinkage`: L1, NonNegativeL1, Box,
+    NonNegative. The test is on the generalized gradient of a step of length 1 / max_j A_jj.
+
+    Args:
+        compiled: run in numba (the extra `compiled`), with active sets, on the CPU; a step then is up to `sweeps`
+            sweeps over the coordinates that are not at rest, between two looks at all of them.
+        sweeps: at least 1; used if compiled.
+
+    Raises:
+        ImportError: if `compiled` and numba is not installed.
+
+    Example:
+        >>> from ebm import energy, minimize
+        >>> from ebm.regularizers import L1
+        >>> @energy
+        ... def bowl(y):
+        ...     return ((y - 2) ** 2).sum(1)
+        >>> solution = minimize(bowl + 2 * L1("y"), torch.zeros(1, 2), CoordinateDescent())
+        >>> solution.value, solution.steps
+        (tensor([[1., 1.]]), tensor([1]))
+    """
+
+    monotone = True
+    proximal = True
+    differentiable = False
+
+    def __init__(self, compiled: bool = False, sweeps: int = 100):
+        self.compiled, self.sweeps = compiled, count("sweeps", sweeps)
+        if compiled and not available():
+            raise ImportError(
+                "CoordinateDescent(compiled=True) needs numba, which is not installed: pip install 'ebm-lab[compiled]', "
+                "or use compiled=False (slower, the same answer)."
+            )
+
+    def init(self, problem: Problem, u: Tensor) -> State:
+        if self.compiled and u.device.type != "cpu":
+            raise ValueError(f"compiled coordinate descent runs on the CPU; the free variables are on {u.device}.")
+        form = quadratic_form(problem, u)
+        if bool((form.matrix.diagonal(dim1=-2, dim2=-1) < 0).any()):
+            raise ValueError("the energy bends down along a coordinate, so that it has no minimum there.")
+        v = flat(u)
+        slope = _product(v, form.matrix) - form.linear
+        more = {"matrix": form.matrix} if form.matrix.ndim == 3 else {}
+        state = {"u": u, "slope": slope, "linear": form.linear, "constant": form.constant, **more}
+        return self._state(problem, state, form.matrix, u, slope)
+
+    def step(self, problem: Problem, state: State) -> State:
+        u, linear = state["u"], state["linear"]
+        matrix = state["matrix"] if "matrix" in state else quadratic_form(problem, u).matrix
+        bounds = shrinkages(problem, u)
+        if self.compiled:
+            v, slope, length = descend_rows(matrix, bounds, linear, flat(u), state["slope"], self.sweeps)
+            return self._state(problem, state, matrix, v.view_as(u), slope, length)
+        v, slope = sweep(matrix, bounds, flat(u), state["slope"])
+        return self._state(problem, state, matrix, v.view_as(u), slope)
+
+    def _state(
+        self, problem: Problem, old: State, matrix: Tensor, u: Tensor, slope: Tensor, length: Tensor | None = None
+    ) -> State:
+        v = flat(u)
+        value = old["constant"] + 0.5 * dot(v, slope - old["linear"]) + problem.prox_value(u)
+        if length is None:
+            t = 1 / matrix.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True).clamp(min=torch.finfo(u.dtype).tiny)
+            threshold, low, high = shrinkages(problem, u)
+            move = shrink(v - t * slope, t * threshold, low, high) - v
+            length = torch.linalg.vector_norm(move / t, dim=1)
+        return {**old, "u": u, "value": value, "slope": slope, "gradient_norm": length}
+
+
+def shrinkages(problem: Problem, u: Tensor) -> Bounds:
+    """Threshold, low and high of each coordinate of u, (D,) each.
+
+    Raises:
+        TypeError: if a term's prox is not a shrinkage, naming a method that takes it.
+    """
+    parts = []
+    for name, shape in problem.shapes.items():
+        threshold, low, high = 0.0, -torch.inf, torch.inf
+        term = problem.prox_terms.get(name)
+        if term is not None:
+            if not hasattr(term.leaf, "shrinkage"):
+                raise TypeError(
+                    f"coordinate descent takes terms that soften and clip each coordinate alone (L1, NonNegativeL1, "
+                    f"Box, NonNegative); {term.label} on {name!r} offers no `shrinkage`. Use SpaRSA or FISTA."
+                )
+            threshold, low, high = term.leaf.shrinkage()
+            threshold = threshold * term.weight
+        parts.append([torch.as_tensor(p).detach().to(u).expand(shape).reshape(-1) for p in (threshold, low, high)])
+    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts])
+
+
+def shrink(v: Tensor, threshold: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """v softened by the threshold, then clipped."""
+    return (v - torch.minimum(torch.maximum(v, -threshold), threshold)).maximum(low).minimum(high)
+
+
+def sweep(matrix: Tensor, bounds: Bounds, u: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """One sweep over the coordinates of every row: the new u and slope = ∇f there, (B, D) each.
+
+    Within a block of coordinates each sees the moves of those before it; the others see the block's at its end.
+    """
+    u, slope = u.clone(), slope.clone()
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    inverse = torch.where(diagonal > 0, 1 / diagonal, 0.0).expand_as(u)
+    for start in range(0, u.shape[1], BLOCK):
+        block = slice(start, start + BLOCK)
+        within, before, g = matrix[..., block, block], u[:, block], slope[:, block].clone()
+        x = before.clone()
+        for i in range(x.shape[1]):
+            t = inverse[:, start + i]
+            threshold, low, high = (bound[start + i] for bound in bounds)
+            move = shrink(x[:, i] - t * g[:, i], t * threshold, low, high) - x[:, i]
+            x[:, i] += move
+            g += move.unsqueeze(1) * within[..., i, :]
+        slope += _product(x - before, matrix[..., block, :])
+        u[:, block] = x
+    return u, slope
+
+
+def _product(v: Tensor, matrix: Tensor) -> Tensor:
+    """vᵀA of each row, for A shared, (D, D), or of its own, (B, D, D)."""
+    return v @ matrix if matrix.ndim == 2 else torch.bmm(v.unsqueeze(1), matrix).squeeze(1)

@@ -1,0 +1,65 @@
+"""The dictionary's half of dictionary learning: the best atoms for codes that are held.
+
+    argmin_D Σ_t ½ |y_t - z_t D|²  with |D_j| = 1,        needs A = Σ z_tᵀ z_t (K, K) and B = Σ z_tᵀ y_t (K, P) alone
+
+One atom after the other, D_j ← u_j / |u_j| with u_j = D_j + (B_j - A_j D) / A_jj. Older codes, made with older
+dictionaries, are forgotten: A ← ρ A + Zᵀ Z with ρ = (t / (t + 1))².
+
+Reference: Mairal, Bach, Ponce & Sapiro (2009), "Online Dictionary Learning for Sparse Coding", alg. 2; forgetting:
+their JMLR paper (2010), sect. 3.4.1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FORGETTING = 2.0  # exponent of t / (t + 1)
+PATIENCE = 10  # steps without use after which an atom is replaced
+
+
+class DictionaryStatistics:
+    """What a stream of data y and codes z has told about the dictionary; A, B and how long each atom lay idle.
+
+    Args:
+        dictionary: D, (K, P), unit rows; for the shapes, dtype and device.
+    """
+
+    def __init__(self, dictionary: Tensor):
+        atoms, size = dictionary.shape
+        self.code_products = dictionary.new_zeros(atoms, atoms)  # A
+        self.data_products = dictionary.new_zeros(atoms, size)  # B
+        self.idle = torch.zeros(atoms, dtype=torch.int64, device=dictionary.device)
+        self.steps = 0
+
+    def add(self, y: Tensor, z: Tensor) -> None:
+        """Take in data (B, P) and its codes (B, K), and forget a little of what came before."""
+        kept = (self.steps / (self.steps + 1)) ** FORGETTING
+        self.code_products.mul_(kept).addmm_(z.T, z)
+        self.data_products.mul_(kept).addmm_(z.T, y)
+        self.idle = torch.where((z != 0).any(0), 0, self.idle + 1)
+        self.steps += 1
+
+    def improve(self, dictionary: Tensor) -> None:
+        """One pass of block coordinate descent over the atoms that have been used, in place."""
+        used = self.code_products.diagonal() > 0
+        for j in used.nonzero().flatten().tolist():
+            row = self.code_products[j]
+            atom = torch.addmv(self.data_products[j], dictionary.T, row, alpha=-1).add_(dictionary[j], alpha=float(row[j]))
+            length = torch.linalg.vector_norm(atom)
+            if length > 0:
+                dictionary[j] = atom / length
+
+    def replace_idle(self, dictionary: Tensor, y: Tensor, energy: Tensor) -> int:
+        """Give atoms that nothing uses the data (B, P) of the highest energy (B,), in place; how many were given."""
+        dead = (self.idle >= PATIENCE).nonzero().flatten()
+        worst = energy.argsort(descending=True)[: len(dead)]
+        length = torch.linalg.vector_norm(y[worst], dim=1, keepdim=True)
+        worst, length = worst[length[:, 0] > 0], length[length[:, 0] > 0]
+        dead = dead[: len(worst)]
+        dictionary[dead] = y[worst] / length
+        self.code_products[dead] = 0
+        self.code_products[:, dead] = 0
+        self.data_products[dead] = 0
+        self.idle[dead] = 0
+        return len(dead)
