@@ -58,7 +58,7 @@ def models(y: torch.Tensor) -> dict[str, Energy]:
             AutoEncoder(torch.nn.Sequential(*network(0))), Denoising(Gaussian(NOISE)), y
         ),
         "Regularized: a noisy code": trained(
-            NoisyAutoEncoder(*network(0), size=CODE, noise=1.0).free_energy_of, AverageEnergy(), y
+            NoisyAutoEncoder(*network(0), size=CODE, noise=1.0).free_energy, AverageEnergy(), y
         ),
     }
 

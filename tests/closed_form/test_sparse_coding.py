@@ -56,7 +56,7 @@ def test_it_is_the_sum_of_reconstruction_and_a_weighted_norm(method):
     other = minimize(plain, Zeros(12), SpaRSA(), given={"y": y}, tol=1e-11, max_steps=50_000)
     assert torch.equal(model(y=y, z=z), plain(y=y, z=z))
     assert torch.allclose(z, other.value, atol=1e-8)
-    assert torch.allclose(model.free_energy(y), other.energy, atol=1e-7)
+    assert torch.allclose(model.free_energy(y=y), other.energy, atol=1e-7)
 
 
 def test_the_duality_gap_bounds_the_true_gap_and_closes():
@@ -92,9 +92,9 @@ def test_learning_finds_the_dictionary_that_made_the_data():
 def test_learning_lowers_the_free_energy_of_data_not_seen():
     y, _ = planted()
     model = SparseCoding.random(16, 10, 0.1, generator()).double()
-    before = model.free_energy(y[3000:]).mean()
+    before = model.free_energy(y=y[3000:]).mean()
     model.fit(y[:3000], steps=60, generator=generator(3), progress=False)
-    assert model.free_energy(y[3000:]).mean() < 0.8 * before
+    assert model.free_energy(y=y[3000:]).mean() < 0.8 * before
     assert (torch.linalg.vector_norm(model.dictionary, dim=1) <= 1 + 1e-12).all()
 
 
@@ -110,7 +110,7 @@ def test_a_dead_atom_is_replaced():
 def test_learning_goes_on_after_an_interruption(monkeypatch):
     y, _ = planted()
     model, calls = SparseCoding.random(16, 10, 0.1, generator()).double(), []
-    start = model.free_energy(y).mean()
+    start = model.free_energy(y=y).mean()
     infer = SparseCoding.infer
 
     def interrupted(self: SparseCoding, *args, **kwargs) -> Tensor:
@@ -122,9 +122,9 @@ def test_learning_goes_on_after_an_interruption(monkeypatch):
     monkeypatch.setattr(SparseCoding, "infer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.fit(y, steps=50, generator=generator(1), progress=False)
-    middle = model.free_energy(y).mean()
+    middle = model.free_energy(y=y).mean()
     model.fit(y, steps=50, generator=generator(2), progress=False)
-    assert start > middle > model.free_energy(y).mean()
+    assert start > middle > model.free_energy(y=y).mean()
 
 
 def test_same_generator_same_dictionary():
