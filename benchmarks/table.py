@@ -28,7 +28,8 @@ def rows(document: dict[str, Any]) -> list[str]:
         if case["unit"] == "MiB" and not case["ratio_is"].startswith("ours"):
             relation = f"{ratio:.1f}x less"
         out.append(
-            f"| {case['name']} | {_amount(ours, case['unit'])} | {_amount(theirs, case['unit'])} | {relation} |"
+            f"| {case['name']} | {_amount(ours, case['unit'])} | {_amount(theirs, case['unit'])} | "
+            f"{relation} |"
         )
     return out
 

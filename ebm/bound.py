@@ -135,7 +135,9 @@ class Bound(Rows):
         generator: torch.Generator | None = None,
         like: Mapping[str, Any] | None = None,
     ) -> Bound:
-        """Bind further: variables in `given` stop being free; what then depends on no free one is computed."""
+        """Bind further: variables in `given` stop being free; what then depends on no free one is
+        computed.
+        """
         binder = Binder(generator, self.batch, self.dtype, self.device, dict(self.held))
         for name, value in {**(like or {}), **given}.items():
             binder.observe(name, value)

@@ -1,7 +1,8 @@
 """Collapse beside contrastive beside regularized: one network, the same data, three ways of training.
 
-E(y) = |y - G(y)|² with one small G, trained on two moons: by pushing the energy of the data down and nothing else;
-by denoising, which pushes it up around the data; and with a noisy code, which limits how many points can be low.
+E(y) = |y - G(y)|² with one small G, trained on two moons: by pushing the energy of the data down and nothing
+else; by denoising, which pushes it up around the data; and with a noisy code, which limits how many points
+can be low.
 Under each: the share of the data's bounding box that
 p ∝ exp(-E / T) finds likely (exp of its entropy), T = 0.02, and the verdict of the collapse report.
 """

@@ -1,7 +1,8 @@
 """The ellipse at six betas: what is left of F_β(y) as the temperature rises.
 
-E(y, z) = |y - g(z)|², g on an ellipse; F_β = -(1/β) log ⟨exp(-βE)⟩ over 48 angles. White: the ellipse that training on
-the mean F_β of 24 points finds at that β. It shrinks to a segment, then to a point: collapse by temperature.
+E(y, z) = |y - g(z)|², g on an ellipse; F_β = -(1/β) log ⟨exp(-βE)⟩ over 48 angles. White: the ellipse that
+training on the mean F_β of 24 points finds at that β. It shrinks to a segment, then to a point: collapse by
+temperature.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ def test_the_committed_picture_is_the_one_the_script_draws(script, tmp_path):
     figure.savefig(again, dpi=150)
     drawn, committed = (matplotlib.image.imread(p)[..., :3] for p in (again, script.with_suffix(".png")))
     assert drawn.shape == committed.shape, f"{script.stem}.png has another size: run `make figures`"
-    # fonts and training differ in the last bits between machines; a changed curve or panel moves far more than this
+    # fonts and training differ in the last bits between machines; a changed curve or panel moves far more
+    # than this
     assert float(np.abs(drawn - committed).mean()) < 0.01, (
         f"{script.stem}.png is out of date: run `make figures`"
     )

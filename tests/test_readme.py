@@ -1,4 +1,6 @@
-"""README: its example runs and means what it says, its links lead somewhere, its numbers are the recorded ones."""
+"""README: its example runs and means what it says, its links lead somewhere, its numbers are the recorded
+ones.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every chapter runs with its solutions, in step with its notebook; blanks and seeded wrong answers fail as named."""
+"""Every chapter runs with its solutions, in step with its notebook; blanks and seeded wrong answers fail as
+named.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Makes the notebooks from their sources: tutorials/NN_name.py -> NN_name.ipynb, without outputs or solutions.
+"""Makes the notebooks from their sources: tutorials/NN_name.py -> NN_name.ipynb, without outputs or
+solutions.
 
 `solved(source)` gives the same notebook with the exercises filled in from solutions/, for the tests.
 """

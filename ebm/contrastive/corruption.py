@@ -151,8 +151,8 @@ def rectangles(y: Tensor, smallest: int, largest: int, generator: torch.Generato
     """
     if y.ndim < 3 or min(y.shape[-2:]) < largest:
         raise ValueError(
-            f"blocks of up to {largest} x {largest} pixels need images at least as large, (B, ..., H, W); got "
-            f"{tuple(y.shape)}. Reshape rows to images first: y.unflatten(1, (H, W))."
+            f"blocks of up to {largest} x {largest} pixels need images at least as large, (B, ..., H, W); "
+            f"got {tuple(y.shape)}. Reshape rows to images first: y.unflatten(1, (H, W))."
         )
     inside = []
     for size in y.shape[-2:]:

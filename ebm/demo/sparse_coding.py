@@ -22,8 +22,8 @@ SIZE = 10  # pixels, the side of a patch
 RIDGE = 5.0  # of the whitening: high, since the temple's trees are close to white noise
 FLATTEST = 0.2  # share of the patches left out: sky and blurred background
 SPARSITY = 0.1
-WALK = (0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05)  # sparsities, from few coefficients to many
-CROPS = ((0, 100, 300), (1, 120, 200))  # photograph, top and left of what is rebuilt
+WALK = (0.4, 0.3, 0.2, 0.15, 0.1, 0.07)  # sparsities, from few coefficients to many
+CROPS = ((0, 30, 150), (1, 120, 200))  # photograph, top and left of what is rebuilt
 CROP = 14 * SIZE
 FORMULA = "<i>E</i>(<i>y</i>, <i>z</i>) = ½ |<i>y</i> − <i>z D</i>|² + <i>λ</i> |<i>z</i>|₁"
 
@@ -41,11 +41,11 @@ def sparse_coding_part(part: Part) -> None:
         f"energy zero: it is this term that limits how much of the space of patches has low energy.",
     )
     generator = part.generator()
-    count, steps, atoms = (4000, 40, 100) if part.quick else (20000, 200, 196)
+    count, steps, atoms = (4000, 40, 100) if part.quick else (16000, 150, 196)
     patches = photo_patches(count, SIZE, generator=generator, eps=RIDGE)
     data, contrast = even(patches.value)
     data = data[(contrast > contrast.quantile(FLATTEST)).flatten()]
-    held_out, data = data[: count // 20], data[count // 20 :]
+    held_out, data = data[: count // 40], data[count // 40 :]
     model = SparseCoding.from_data(data, atoms, SPARSITY, generator=generator)
     unlearnt = SparseCoding(model.dictionary.clone(), SPARSITY)
     history = model.fit(data, steps=steps, batch_size=256, tol=0.01, generator=generator)
@@ -115,8 +115,8 @@ def show_filters(part: Part, atoms: Tensor, basis: Basis) -> None:
         left, right = figure.subplots(1, 2)
         show_mosaic(left, atoms[: side**2], side)
         left.set_title(f"{side**2} atoms learnt by sparse coding")
-        show_mosaic(right, basis.components[: SIZE**2], SIZE)
-        right.set_title(f"the {SIZE**2} principal components")
+        show_mosaic(right, basis.components[: (SIZE - 1) ** 2], SIZE - 1)
+        right.set_title(f"the {(SIZE - 1) ** 2} leading principal components")
 
     caption = (
         "Left, the learnt atoms, the most used first: edges, bars and gratings, each with its own place, direction "
@@ -129,9 +129,9 @@ def show_filters(part: Part, atoms: Tensor, basis: Basis) -> None:
 
 def show_code(part: Part, model: SparseCoding, y: Tensor, z: Tensor) -> None:
     """A patch that few atoms explain well, as their sum."""
-    error = (y - model.decode(z)).square().sum(1)
-    count = (z != 0).sum(1)
-    row = int((count + 1000 * (error > error.quantile(0.4))).argmin())
+    error, count = (y - model.decode(z)).square().sum(1), (z != 0).sum(1)
+    telling = (count >= 7) & (count <= 14) & (z.abs().amax(1) < 0.45)  # several atoms that matter, not one
+    row = int((error + 10.0 * ~telling).argmin())
     code = z[row]
     strongest = code.abs().argsort(descending=True)[:6]
 

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from ebm.infer.method import Method, State, count, stop_where
 from ebm.infer.secant import Matrix, Memory, Pairs
-from ebm.infer.wolfe import Wolfe
+from ebm.infer.wolfe import Wolfe, falls
 from ebm.problem import Problem
 from ebm.rows import dot, expand, flat
 from ebm.solution import Stop
 
-PATIENCE = 100  # accepted steps that did not lower the energy, until what is left of the slopes is rounding
+PATIENCE = 200  # evaluations without a decrease beyond rounding, after which the slopes will be rounding too
 
 
 class LBFGS(Method):
@@ -70,7 +70,7 @@ class LBFGS(Method):
             **self.wolfe.begin(value, dot(direction, gradient)),
             "direction": direction,
             "fresh": torch.ones_like(value, dtype=torch.bool),  # nothing learned yet, the direction is -∇E
-            "idle": torch.zeros_like(value),  # accepted steps that did not lower E; inf: none lowers it
+            "idle": torch.zeros_like(value),  # evaluations since E fell by more than rounding
         }
 
     def step(self, problem: Problem, state: State) -> State:
@@ -95,7 +95,8 @@ class LBFGS(Method):
         if not every:
             new_direction = torch.where(moved, new_direction, direction)
         slope, size = dot(new_direction, new_gradient), _size(new_gradient)
-        fresh, idle = state["fresh"] > learned, state["idle"] + (accepted & (new_value >= value))
+        fresh = state["fresh"] > learned
+        idle = (state["idle"] + 1).masked_fill_(falls(new_value, value), 0.0)  # no move, no fall
 
         again = slope >= 0 if failed is None else failed | (slope >= 0)
         if bool(again.any()):

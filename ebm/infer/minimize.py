@@ -110,7 +110,8 @@ def minimize(
 def _prepared(problem: Problem, u: Tensor, compile: bool) -> Problem:
     if compile and problem.create_graph:
         raise ValueError(
-            "compile=True cannot keep the graph that differentiate='unroll' needs; use 'implicit', or compile=False."
+            "compile=True cannot keep the graph that differentiate='unroll' needs; use 'implicit', or "
+            "compile=False."
         )
     return with_compiled_gradient(problem, u.device) if compile else problem
 

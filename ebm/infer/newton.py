@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from ebm.infer.method import Method, State, count, stop_where, with_gradient
-from ebm.infer.wolfe import Wolfe
+from ebm.infer.wolfe import Wolfe, falls
 from ebm.problem import Problem
 from ebm.rows import dot, expand, flat, norm
 from ebm.solution import Stop
 
-PATIENCE = 10  # steps that did not lower the energy: what is left is rounding
+PATIENCE = 10  # steps without a decrease beyond rounding, after which the slopes are rounding too
 NUDGE = 1e-3  # least share of a step that goes along the most negative curvature
 
 Product = Callable[[Tensor], Tensor]  # v -> ∇²E(u) v
@@ -57,7 +57,7 @@ class SecondOrder(Method):
             steepest = -gradient[rows] / expand(norm(gradient[rows]).clamp(min=1.0), gradient)
             found = self.wolfe.search(problem.rows(rows), u[rows], new_value[rows], gradient[rows], steepest)
             u[rows], new_value[rows], gradient[rows], failed[rows] = found
-        idle = (state["idle"] + (new_value >= value)).masked_fill(failed, torch.inf)
+        idle = (state["idle"] + 1).masked_fill_(falls(new_value, value), 0.0).masked_fill_(failed, torch.inf)
         return with_gradient(u, new_value, gradient, idle=idle)
 
     def verdict(self, state: State, tol: float) -> Tensor:

@@ -69,9 +69,11 @@ class Record:
             self.points.append(self.u.index_copy(0, going, state["u"][here]))
 
     def mark_nonfinite(self, codes: Tensor, state: State, everywhere: bool) -> Tensor:
-        """Add the code for rows whose energy or point is NaN or infinite (an energy may be +inf at the start).
+        """Add the code for rows whose energy or point is NaN or infinite (an energy may be +inf at the
+        start).
 
-        Looks at all rows `everywhere`, else at those alone whose test fired: a look at all costs as much as a step.
+        Looks at all rows `everywhere`, else at those alone whose test fired: a look at all costs as much as a
+        step.
         """
         rows = torch.arange(len(codes), device=codes.device) if everywhere else codes.nonzero().flatten()
         u, value = (state[name] if everywhere else state[name][rows] for name in ("u", "value"))

@@ -182,8 +182,8 @@ def _check_suits(method: Sampler, problem: Problem) -> None:
     walls = [t.label for t in problem.prox_terms.values() if t.leaf.indicator]
     if walls:
         raise TypeError(
-            f"{', '.join(walls)} is +inf outside a set, which no gradient can see; {name} would leave it. Put "
-            f"a smooth wall in its place, or sample an unbounded variable that is mapped into the set: "
+            f"{', '.join(walls)} is +inf outside a set, which no gradient can see; {name} would leave it. "
+            f"Put a smooth wall in its place, or sample an unbounded variable that is mapped into the set: "
             f"compose(y=(torch.sigmoid, 'v')) and, as a term, minus the log of the map's Jacobian, over β."
         )
 

@@ -53,7 +53,9 @@ class Sampler(ABC):
         """One step of every chain; a new state, the old one is left as it was."""
 
     def noise(self, u: Tensor) -> Noise:
-        """Memory for the randomness of a step: normal for each coordinate; uniform, for the test, for each row."""
+        """Memory for the randomness of a step: normal for each coordinate; uniform, for the test, for each
+        row.
+        """
         normal = {"normal": torch.empty_like(u)}
         return normal | {"uniform": u.new_empty(len(u))} if self.tested else normal
 

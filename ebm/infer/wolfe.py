@@ -144,13 +144,18 @@ class Wolfe:
         return u, value, gradient, failures
 
 
+def falls(after: Tensor, before: Tensor) -> Tensor:
+    """Where an energy is lower than before by more than rounding, (B,) bool."""
+    return after < torch.sub(before, before.abs(), alpha=ULPS * torch.finfo(before.dtype).eps)
+
+
 def lowest_of_cubic(slope_0: Tensor, slope_1: Tensor, rise: Tensor) -> Tensor:
     """Where the cubic c with c(0) = 0, c′(0) = slope_0, c(1) = rise, c′(1) = slope_1 has its minimum.
 
-    c(x) = slope_0 x + k x² + l x³ with l = slope_0 + slope_1 - 2 rise, k = rise - slope_0 - l, so that
-    x = -slope_0 / (k + √(k² - 3 l slope_0)); far down the slope where there is no minimum, 0 where x is NaN.
+    x = 1 - (c′(1) + r - q) / (c′(1) - c′(0) + 2r),  q = c′(0) + c′(1) - 3 c(1),  r = √(q² - c′(0) c′(1));
+    far on the negative side where it falls without end toward there, 0 where x is NaN.
     """
-    l = torch.sub(slope_0 + slope_1, rise, alpha=2)  # noqa: E741
-    k = rise - slope_0 - l
-    root = torch.addcmul(k * k, l, slope_0, value=-3).clamp_(min=0).sqrt_()
-    return (slope_0 / (k + root).clamp_(min=torch.finfo(k.dtype).tiny)).neg_().nan_to_num_(0.0)
+    q = torch.sub(slope_0 + slope_1, rise, alpha=3)
+    r = torch.addcmul(q * q, slope_0, slope_1, value=-1).clamp_(min=0).sqrt_()
+    width = torch.add(slope_1 - slope_0, r, alpha=2).clamp_(min=torch.finfo(r.dtype).tiny)
+    return (1 - (slope_1 + r - q) / width).nan_to_num_(0.0)

@@ -42,13 +42,13 @@ class DictionaryStatistics:
 
     def improve(self, dictionary: Tensor) -> None:
         """One pass of block coordinate descent over the atoms that have been used, in place."""
-        used = self.code_products.diagonal() > 0
-        for j in used.nonzero().flatten().tolist():
-            row = self.code_products[j]
-            atom = torch.addmv(self.data_products[j], dictionary.T, row, alpha=-1).add_(dictionary[j], alpha=float(row[j]))
-            length = torch.linalg.vector_norm(atom)
-            if length > 0:
-                dictionary[j] = atom / length
+        diagonal = self.code_products.diagonal()
+        tiny = torch.finfo(dictionary.dtype).tiny
+        rows = zip(dictionary.unbind(), self.code_products.unbind(), self.data_products.unbind(), strict=True)
+        for (atom, products, data), curvature in zip(rows, diagonal.tolist(), strict=True):
+            if curvature > 0:
+                best = torch.addmv(data, dictionary.T, products, alpha=-1).add_(atom, alpha=curvature)
+                torch.div(best, torch.linalg.vector_norm(best).clamp_(min=tiny), out=atom)
 
     def replace_idle(self, dictionary: Tensor, y: Tensor, energy: Tensor) -> int:
         """Give atoms that nothing uses the data (B, P) of the highest energy (B,), in place; how many were given."""

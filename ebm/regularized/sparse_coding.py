@@ -168,7 +168,7 @@ class SparseCoding(Sum):
         *,
         steps: int = 200,
         batch_size: int = 256,
-        tol: float = 1e-3,
+        tol: float = 1e-2,
         generator: torch.Generator | None = None,
         progress: bool = True,
     ) -> History:

@@ -22,7 +22,8 @@ class Box(Regularizer):
 
     Args:
         variable: the name of the variable, of any shape (B, *shape).
-        low, high: numbers, or tensors that broadcast against a row, shape (*shape); -inf and inf for no bound.
+        low, high: numbers, or tensors that broadcast against a row, shape (*shape); -inf and inf for no
+            bound.
 
     Raises:
         ValueError: if low > high anywhere, or a bound is NaN.
@@ -152,8 +153,8 @@ class Sphere(Regularizer):
     def _vectors(self, v: Tensor) -> Tensor:
         if v.ndim <= self.dims:
             raise ValueError(
-                f"Sphere needs B rows and {self.dims} dimensions more, (B, ..., *last); {self.variables[0]!r} has shape "
-                f"{tuple(v.shape)}."
+                f"Sphere needs B rows and {self.dims} dimensions more, (B, ..., *last); "
+                f"{self.variables[0]!r} has shape {tuple(v.shape)}."
             )
         return v.flatten(-self.dims)
 
@@ -162,7 +163,9 @@ class Sphere(Regularizer):
         return allowed((length - self.radius).abs() <= slack(v) * self.radius, v)
 
     def prox(self, v: Tensor, step: Tensor) -> Tensor:
-        """radius · v / |v|, like v. From v = 0 all points are equally near: the one along the first coordinate."""
+        """radius · v / |v|, like v. From v = 0 all points are equally near: the one along the first
+        coordinate.
+        """
         vectors = self._vectors(v)
         first = torch.zeros_like(vectors)
         first[..., 0] = 1.0

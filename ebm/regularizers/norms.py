@@ -5,7 +5,8 @@
     GroupL1  Σ_g |z_g|₂    prox: v_g max(1 - t / |v_g|₂, 0)       whole groups exactly 0
     NonNegativeL1  Σ z_i, z >= 0        prox: max(v - t, 0)
 
-L2 has no prox although it could: it is smooth, and so can stand beside a term with one (elastic net = L1 + L2).
+L2 has no prox although it could: it is smooth, and so can stand beside a term with one (elastic net = L1 +
+    L2).
 
 Reference: Parikh & Boyd (2014), "Proximal Algorithms", sect. 6.5; groups: Yuan & Lin (2006), eq. 2.
 """
@@ -87,8 +88,8 @@ class GroupL1(Regularizer):
 
     Args:
         variable: the name of the variable, (B, ..., D).
-        size: the last dimension is made of D / size groups, each of `size` neighbors; None: it is one group, so a
-            variable (B, G, S) has G groups.
+        size: the last dimension is made of D / size groups, each of `size` neighbors; None: it is one group,
+            so a variable (B, G, S) has G groups.
 
     Raises:
         ValueError: if `size` is not positive, or (when used) doesn't divide D.
@@ -134,8 +135,8 @@ class GroupL1(Regularizer):
 class NonNegativeL1(Regularizer):
     """The sum of coordinates that must not be negative: Σ_i v_i where v >= 0, else +inf.
 
-    A sum and a constraint on one variable are two proxes, whose order would matter; this is their joint term. The
-    energy is +inf below -100 eps (of the dtype) only, so that rounding doesn't count.
+    A sum and a constraint on one variable are two proxes, whose order would matter; this is their joint term.
+    The energy is +inf below -100 eps (of the dtype) only, so that rounding doesn't count.
 
     Args:
         variable: the name of the variable, of any shape (B, *shape).

@@ -15,6 +15,7 @@ import torch
 from ebm.infer.adam import Adam
 from ebm.infer.categorical_cem import CategoricalCEM
 from ebm.infer.cem import CEM
+from ebm.infer.coordinate import CoordinateDescent
 from ebm.infer.dynamic_programming import DynamicProgramming
 from ebm.infer.enumerate import Enumerate
 from ebm.infer.gradient import Armijo, GradientDescent, Momentum, Nesterov
@@ -80,6 +81,7 @@ def minimizers(device: torch.device | str = "cpu") -> dict[str, MinimizerMember]
         "ProximalGradient": MinimizerMember(ProximalGradient(), [*sparse, *everywhere()], smooth),
         "FISTA": MinimizerMember(FISTA(), [*sparse, *everywhere()], smooth),
         "SpaRSA": MinimizerMember(SpaRSA(), [*sparse, *everywhere()], smooth),
+        "CoordinateDescent": MinimizerMember(CoordinateDescent(), [*sparse, *everywhere()], [gaussian]),
         "CEM": MinimizerMember(CEM(400, 40, std=2.0), everywhere(**few), [wells, egg_box]),
         "CategoricalCEM": MinimizerMember(CategoricalCEM(), [tagging(max_steps=100)]),
         "Enumerate": MinimizerMember(Enumerate(), [tagging()]),

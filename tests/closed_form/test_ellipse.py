@@ -71,8 +71,8 @@ def test_opens_to_a_segment_just_above_the_critical_beta():
 
 
 def test_opens_to_an_ellipse_between_040_and_045():
-    # the second axis opens when the curvature in it turns negative at the segment; over the whole curve, not 24 points,
-    # so that the threshold is that of the model and not of one sample
+    # the second axis opens when the curvature in it turns negative at the segment; over the whole curve, not
+    # 24 points, so that the threshold is that of the model and not of one sample
     t = 2 * math.pi * (torch.arange(400) + 0.5) / 400
     y = torch.stack([2 * t.cos(), 1.5 * t.sin()], 1)
     assert trained(0.40, y, (1.0, 0.5)).min() < 1e-3

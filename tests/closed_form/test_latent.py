@@ -1,4 +1,6 @@
-"""Free energies against their closed forms: E(y, z) = ½(y - wz)² + ½z² has z* = wy/(1 + w²), F_∞ = ½ y²/(1 + w²)."""
+"""Free energies against their closed forms: E(y, z) = ½(y - wz)² + ½z² has z* = wy/(1 + w²), F_∞ = ½ y²/(1 +
+w²).
+"""
 
 from __future__ import annotations
 
