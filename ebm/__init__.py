@@ -9,9 +9,22 @@ from ebm.choices import Choices
 from ebm.energy import Energy
 from ebm.function import energy
 from ebm.infer.minimize import minimize
+from ebm.infer.sample import sample
 from ebm.latent import min_over
 from ebm.marginal import marginal_over
 from ebm.solution import Samples, Solution
+from ebm.staged import Staged
 
-__all__ = ["Choices", "Energy", "Samples", "Solution", "energy", "marginal_over", "min_over", "minimize"]
+__all__ = [
+    "Choices",
+    "Energy",
+    "Samples",
+    "Solution",
+    "Staged",
+    "energy",
+    "marginal_over",
+    "min_over",
+    "minimize",
+    "sample",
+]
 __version__ = "0.1.0"

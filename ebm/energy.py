@@ -22,6 +22,7 @@ from ebm.bound import Bound
 from ebm.signature import check_output, read_signature, refuse_missing, refuse_unknown
 
 Scope = Mapping[str, Expression]
+Weight = float | Tensor
 
 
 class Energy(nn.Module):
@@ -92,9 +93,7 @@ class Energy(nn.Module):
         scope |= {name: binder.hold(value) for name, value in given.items()}
         return Bound(tuple(self._summands(binder, scope, 1.0, None)), binder.held, free, binder)
 
-    def _summands(
-        self, binder: Binder, scope: Scope, weight: float | Tensor, label: str | None
-    ) -> list[Term]:
+    def _summands(self, binder: Binder, scope: Scope, weight: Weight, label: str | None) -> list[Term]:
         """This energy as a list of weighted terms whose variables stand for the expressions in `scope`."""
         arguments = {name: scope[name] for name in (*self.variables, *self.options) if name in scope}
         given = {n: binder.held[e.key] for n, e in arguments.items() if isinstance(e, Held)}
@@ -104,9 +103,7 @@ class Energy(nn.Module):
     def __call__(self, *positional: Any, **variables: Any) -> Tensor:
         if positional:
             names = ", ".join(f"{v}=..." for v in self.variables)
-            raise TypeError(
-                f"energies are called by keyword: {type(self).__name__}({names}), not by position."
-            )
+            raise TypeError(f"energies are called by keyword: {self.label}({names}), not by position.")
         refuse_missing(self, variables)
         if type(self).prepare is Energy.prepare and type(self)._summands is Energy._summands:
             refuse_unknown(self, [v for v in variables if v not in self.variables and v not in self.options])
@@ -140,9 +137,7 @@ class Energy(nn.Module):
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float | Tensor) -> Energy:
-        return (
-            View(self, weight=1.0 / divisor) if isinstance(divisor, int | float | Tensor) else NotImplemented
-        )
+        return self * (1.0 / divisor) if isinstance(divisor, int | float | Tensor) else NotImplemented
 
     def __neg__(self) -> Energy:
         return View(self, weight=-1.0)
@@ -179,9 +174,7 @@ class Sum(Energy):
         self.variables = tuple(dict.fromkeys(v for part in self.parts.values() for v in part.variables))
         self.options = tuple(dict.fromkeys(o for part in self.parts.values() for o in part.options))
 
-    def _summands(
-        self, binder: Binder, scope: Scope, weight: float | Tensor, label: str | None
-    ) -> list[Term]:
+    def _summands(self, binder: Binder, scope: Scope, weight: Weight, label: str | None) -> list[Term]:
         return [
             term
             for name, part in self.parts.items()
@@ -237,9 +230,7 @@ class View(Energy):
         self.values = {name: map_rows(value, fn) for name, value in self.values.items()}
         return self
 
-    def _summands(
-        self, binder: Binder, scope: Scope, weight: float | Tensor, label: str | None
-    ) -> list[Term]:
+    def _summands(self, binder: Binder, scope: Scope, weight: Weight, label: str | None) -> list[Term]:
         learned = isinstance(self.weight, Tensor) and self.weight.requires_grad
         if not learned and float(self.weight) == 0.0:  # 0 · E drops the term, even where E is +inf
             return []

@@ -17,10 +17,9 @@ from torch import Tensor
 from ebm.binder import Term
 from ebm.bound import Bound
 from ebm.derivative import hessian_product, traced_gradient
-from ebm.rows import dot, expand, flat, norm  # noqa: F401
+from ebm.rows import flat
 from ebm.signature import check_output
 from ebm.split import closed_form_of, split_prox
-
 
 Differentiate = Callable[["Problem", Tensor, bool], tuple[Tensor, Tensor]]
 
@@ -137,15 +136,16 @@ class Problem:
         return (value if self.create_graph else value.detach()), gradient
 
     def _closed_form(self, terms: list[Term], u: Tensor) -> tuple[Tensor, Tensor]:
-        free = self.unpack(u)
-        total: Tensor | None = None
+        free, totals = self.unpack(u), []
         for term in terms:
             arguments = self.bound.arguments(term, free, {})
             value, gradient = term.leaf.value_and_grad(closed_form_of(term), **arguments)
-            if not (isinstance(term.weight, float) and term.weight == 1.0):
-                value, gradient = term.weight * value, term.weight * gradient
-            total, slope = (value, gradient) if total is None else (total + value, slope + gradient)
-        return total, slope
+            plain = isinstance(term.weight, float) and term.weight == 1.0
+            totals.append((value, gradient) if plain else (term.weight * value, term.weight * gradient))
+        (value, gradient), *others = totals
+        for other, other_gradient in others:
+            value, gradient = value + other, gradient + other_gradient
+        return value, gradient
 
     def hessian_product(self, u: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
         """E(u), ∇E(u) and the function v -> (∇²E(u)) v, each like u."""
@@ -215,9 +215,7 @@ class Problem:
         return self._with(self.bound.detach(), tuple(c.detach() for c in self.constraints))
 
     def candidates(self, u: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Energies and violations, (B, K), of K candidates a row, (B, K, *shape), at most `max_rows` at
-        once.
-        """
+        """Energies and violations, (B, K), of K candidates a row, (B, K, *shape), `max_rows` at once."""
         batch, count = u.shape[:2]
         chunk = count if self.max_rows is None else max(1, min(count, self.max_rows // max(batch, 1)))
         energies, violations = [], []
@@ -232,9 +230,7 @@ class Problem:
         return torch.cat(energies, 1), None if violations[0] is None else torch.cat(violations, 1)
 
     def per_row(self, setting: float | Tensor) -> float | Tensor:
-        """A method's setting: one number, or of one per row of the full batch, (B,), those of the live
-        rows.
-        """
+        """A method's setting: one number, or one per row of the full batch, of which the live rows are kept."""
         if not isinstance(setting, Tensor) or setting.ndim == 0:
             return setting
         if setting.shape != (self.full_batch,):
@@ -245,9 +241,7 @@ class Problem:
         return setting if self.live is None else setting[self.live]
 
     def normal(self, like: Tensor, *count: int) -> Tensor:
-        """Standard normal noise (B, *count, *shape) for u = `like`, drawn for the full batch: live rows
-        kept.
-        """
+        """Standard normal noise (B, *count, *shape) for u = `like`, drawn for the full batch; live rows kept."""
         shape = (*count, *like.shape[1:])
         noise = torch.empty(self.full_batch, *shape, dtype=like.dtype, device=like.device)
         noise.normal_(generator=self.generator)

@@ -81,7 +81,8 @@ def draw() -> Figure:
             ax.set(title=name, aspect="equal")
             ax.set_xlabel(f"likely: {report.likely_volume:.0%} of the data's box\nverdict: {report.verdict}")
             ax.set_ylabel("")
-        figure.colorbar(panels[0].collections[0], ax=panels, label="energy", ticks=[0, 0.05, 0.1, 0.15, 0.2], shrink=0.8)
+        ticks = [0, 0.05, 0.1, 0.15, 0.2]
+        figure.colorbar(panels[0].collections[0], ax=panels, label="energy", ticks=ticks, shrink=0.8)
     return figure
 
 

@@ -19,7 +19,7 @@ from ebm.bound import Bound
 from ebm.energy import Energy
 from ebm.infer.compiled import with_compiled_gradient
 from ebm.infer.differentiate import newton_correction
-from ebm.infer.method import Method, State, count, positive
+from ebm.infer.method import Method, count, positive
 from ebm.infer.pose import Over, pose
 from ebm.infer.record import Record
 from ebm.problem import Problem
@@ -79,7 +79,8 @@ def minimize(
         >>> @energy
         ... def bowl(y, center):
         ...     return ((y - center) ** 2).sum(1)
-        >>> solution = minimize(bowl, torch.zeros(1, 2), GradientDescent(0.4), given={"center": torch.ones(1, 2)})
+        >>> start, given = torch.zeros(1, 2), {"center": torch.ones(1, 2)}
+        >>> solution = minimize(bowl, start, GradientDescent(0.4), given=given)
         >>> solution.value.round(decimals=3), solution.reasons
         (tensor([[1., 1.]]), ['gradient'])
     """
@@ -140,7 +141,8 @@ def solve(
             everywhere = last or step % FINITE_EVERY == 0
             if everywhere or bool(codes.any()):
                 if last or step or not method.population:  # a search may start at NaN
-                    codes = record.mark_nonfinite(codes, state, everywhere)  # where E is NaN, ∇E = 0 is no minimum
+                    # (tested where a row stops too: where E is NaN, ∇E = 0 is no minimum)
+                    codes = record.mark_nonfinite(codes, state, everywhere)
                 problem, state = record.stop(problem, state, codes, step)
         if last or record.finished:
             break

@@ -84,7 +84,8 @@ class Record:
         if "gradient_norm" in state:  # there is no way on from a gradient that is NaN
             bad = bad | state["gradient_norm"][rows].isnan()
         if self.method.proximal or self.method.population:
-            bad = bad & ~((value == torch.inf) & finite & (codes[rows] == 0))  # still on its way to where E is finite
+            searching = (value == torch.inf) & finite & (codes[rows] == 0)  # on its way to where E is finite
+            bad = bad & ~searching
         return codes.index_fill(0, rows[bad], int(Stop.NON_FINITE))
 
     def stop(self, problem: Problem, state: State, codes: Tensor, step: int) -> tuple[Problem, State]:

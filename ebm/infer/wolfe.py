@@ -152,8 +152,10 @@ def falls(after: Tensor, before: Tensor) -> Tensor:
 def lowest_of_cubic(slope_0: Tensor, slope_1: Tensor, rise: Tensor) -> Tensor:
     """Where the cubic c with c(0) = 0, c′(0) = slope_0, c(1) = rise, c′(1) = slope_1 has its minimum.
 
-    x = 1 - (c′(1) + r - q) / (c′(1) - c′(0) + 2r),  q = c′(0) + c′(1) - 3 c(1),  r = √(q² - c′(0) c′(1));
-    far on the negative side where it falls without end toward there, 0 where x is NaN.
+    x = 1 - (c′(1) + r - q) / (c′(1) - c′(0) + 2r),    q = c′(0) + c′(1) - 3 c(1),    r = √(q² - c′(0) c′(1))
+
+    Meant for a bracket, c′(0) < 0 and c′(1) > 0 or c(1) >= 0, and for a slope that goes on below 0, both c′ > 0;
+    0 where x is NaN.
     """
     q = torch.sub(slope_0 + slope_1, rise, alpha=3)
     r = torch.addcmul(q * q, slope_0, slope_1, value=-1).clamp_(min=0).sqrt_()

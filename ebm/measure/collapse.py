@@ -5,8 +5,8 @@ box; the data with every coordinate shuffled over the rows; and the data corrupt
 flat the energy is, in nats (p ∝ exp(-βE), so β gives the energy its unit), and how much of the volume V is
 low:
 
-    spread = β std(E),            slope = β ⟨|∇E|⟩ r,   r² = ⟨|y - ⟨y⟩|²⟩ over the data
-    low volume = P(E <= q),       q the 95th percentile of E on the data
+    spread = β std(E),            slope = β ⟨|s ∇E|⟩,   s the standard deviation of each coordinate of the
+    data low volume = P(E <= q),       q the 95th percentile of E on the data
     likely volume = exp(H) / V,   H the entropy of p ∝ exp(-βE) on the box, by importance weights
 
 Where an energy gives data and some other points the same values, the verdict says so. That may be right:
@@ -45,7 +45,9 @@ class CollapseReport:
         mean, std, quantile: of the energy on the data; the quantile is the 95th percentile.
         off_data: by name, the comparison with each set of points off the data.
         spread: β times the standard deviation of the energy over the box, in nats.
-        slope: β times the mean gradient norm in the box times the data's radius, in nats.
+        slope: β times the mean norm of the gradient in the box, each coordinate in units of its standard
+            deviation
+            over the data, in nats: how much E varies to first order over points that lie as wide as the data.
         low_volume: share of the box whose energy is at most `quantile`.
         likely_volume: exp(entropy) of p ∝ exp(-βE) as a share of the box; at least 1 / points, by
             construction.
@@ -149,7 +151,7 @@ def collapse_report(
         quantile=quantile,
         off_data={BOX: compare(on, box)} | {n: compare(on, measure(*of)[0]) for n, of in sets.items()},
         spread=beta * float(box.std()),
-        slope=beta * float(slopes.mean()) * float(norm(y - y.mean(0)).square().mean().sqrt()),
+        slope=beta * float(norm(slopes * y.std(0)).mean()),
         low_volume=float((box <= quantile).double().mean()),
         likely_volume=_likely_volume(beta * box),
         beta=beta,
@@ -158,7 +160,7 @@ def collapse_report(
 
 
 def _measure(energy: Energy, name: str, value: Tensor, others: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The energy and its gradient's norm, (P,) each."""
+    """The energy, (P,), and its gradient, (P, *shape)."""
     with torch.enable_grad():
         v = value.detach().requires_grad_()
         e = energy(**{name: v}, **others)
@@ -171,7 +173,7 @@ def _measure(energy: Energy, name: str, value: Tensor, others: Mapping[str, Tens
             f"the energy is NaN or infinite at {int((~e.isfinite()).sum())} of {len(e)} points; a report "
             f"needs finite energies: leave indicators (Box, Simplex, ...) out of the sum."
         )
-    return e, norm(slope)
+    return e, slope
 
 
 def _likely_volume(energy: Tensor) -> float:
