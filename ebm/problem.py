@@ -215,7 +215,7 @@ class Problem:
         return self._with(self.bound.detach(), tuple(c.detach() for c in self.constraints))
 
     def candidates(self, u: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Energies and violations, (B, K), of K candidates a row, (B, K, *shape), `max_rows` at once."""
+        """Energies and violations, (B, K), of K candidates a row, (B, K, *shape)."""
         batch, count = u.shape[:2]
         chunk = count if self.max_rows is None else max(1, min(count, self.max_rows // max(batch, 1)))
         energies, violations = [], []
@@ -230,7 +230,7 @@ class Problem:
         return torch.cat(energies, 1), None if violations[0] is None else torch.cat(violations, 1)
 
     def per_row(self, setting: float | Tensor) -> float | Tensor:
-        """A method's setting: one number, or one per row of the full batch, of which the live rows are kept."""
+        """A method's setting, one number or one per row of the full batch, (B,), for the live rows."""
         if not isinstance(setting, Tensor) or setting.ndim == 0:
             return setting
         if setting.shape != (self.full_batch,):
@@ -241,7 +241,7 @@ class Problem:
         return setting if self.live is None else setting[self.live]
 
     def normal(self, like: Tensor, *count: int) -> Tensor:
-        """Standard normal noise (B, *count, *shape) for u = `like`, drawn for the full batch; live rows kept."""
+        """Standard normal noise (B, *count, *shape), drawn for the full batch; live rows are kept."""
         shape = (*count, *like.shape[1:])
         noise = torch.empty(self.full_batch, *shape, dtype=like.dtype, device=like.device)
         noise.normal_(generator=self.generator)

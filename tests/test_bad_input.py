@@ -112,7 +112,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a value by position": (
         lambda: bowl(zeros(3, 2)),
         TypeError,
-        r"called by keyword: FunctionEnergy\(y=\.\.\.\), not by",
+        r"called by keyword: bowl\(y=\.\.\.\), not by",
     ),
     "given what it does not have": (lambda: bowl.given(z=zeros(3, 2)), TypeError, r"it has no 'z'"),
     "composed of what it does not have": (

@@ -57,8 +57,8 @@ class Matrix:
     """H itself, (B, D, D), for small D, where it takes no more room than the pairs.
 
     A row's first pair sets H to γI, γ = sᵀy / yᵀy, and each adds ε γI before its update, as BFGS is slow to
-    unlearn a curvature that was larger than it is here. (Ours. In trials 10 to 15 % fewer steps in Rosenbrock's
-    valley, half as many on a quartic, as many within 10 % elsewhere.)
+    unlearn a curvature that was larger than it is here. (Ours. In trials 10 to 15 % fewer steps along
+    Rosenbrock's valley, half as many on a quartic, as many within 10 % elsewhere.)
 
     Rows are kept last in memory: a CPU is fast on long vectors of rows, not on short ones of coordinates.
     """

@@ -1,9 +1,10 @@
-"""L-BFGS: its memory against scipy and the textbook, its search against the Wolfe conditions, its answers against
-scipy and scikit-learn, and each row on its own."""
+"""L-BFGS: its memory against scipy and the textbook, its search against the Wolfe conditions, its answers
+against scipy and scikit-learn, and each row on its own."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -47,8 +48,7 @@ def barrier(y):
 
 def moves(solution: Solution, row: int) -> list[tuple[Tensor, Tensor]]:
     """The accepted steps of a row, as pairs of points."""
-    points = solution.trace.value[:, row]
-    return [(u, v) for u, v in zip(points[:-1], points[1:], strict=True) if not torch.equal(u, v)]
+    return [(u, v) for u, v in pairwise(solution.trace.value[:, row]) if not torch.equal(u, v)]
 
 
 def spectrum(batch: int, dim: int, largest: float) -> Tensor:
@@ -58,11 +58,11 @@ def spectrum(batch: int, dim: int, largest: float) -> Tensor:
     return q @ torch.diag(values) @ q.mT
 
 
-# The memory -----------------------------------------------------------------------------------------------------
+# The memory ---------------------------------------------------------------------------------------------
 
 
 def pairs_in_turn(batch: int, dim: int, steps: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Pairs s, y = As and gradients; a third of the rows does not move in a step, so that each has its own time."""
+    """Pairs s, y = As and gradients; in each step a third of the rows stays, so that each has its own time."""
     a = spectrum(batch, dim, 30.0)
     out = []
     for k in range(steps):
@@ -84,13 +84,17 @@ def test_the_compact_form_is_the_two_loop_recursion(history: int) -> None:
             kept[i] = [*kept[i], (s[i].numpy(), y[i].numpy())][-history:]
             stacked_s, stacked_y = (np.array(each) for each in zip(*kept[i], strict=True))
             scale = stacked_s[-1] @ stacked_y[-1] / (stacked_y[-1] @ stacked_y[-1])
-            oracle = optimize.LbfgsInvHessProduct(stacked_s, scale * stacked_y)  # its H begins as I: H / scale
-            np.testing.assert_allclose(direction[i].numpy(), -scale * oracle(gradient[i].numpy()), rtol=1e-12)
+            oracle = optimize.LbfgsInvHessProduct(
+                stacked_s, scale * stacked_y
+            )  # begins as I: it is H / scale
+            expected = -scale * oracle(gradient[i].numpy())
+            np.testing.assert_allclose(direction[i].numpy(), expected, rtol=1e-11, atol=1e-13)
 
 
 def test_the_matrix_is_textbook_bfgs() -> None:
     batch, dim, scale = 5, 4, 0.3
-    state = Matrix().begin(torch.zeros(batch, dim, dtype=torch.float64), torch.full((batch,), scale, dtype=torch.float64))
+    like = torch.zeros(batch, dim, dtype=torch.float64)
+    state = Matrix().begin(like, like.new_full((batch,), scale))
     state["fresh"] = torch.ones(batch, dtype=torch.bool)
     oracle = [scale * np.eye(dim) for _ in range(batch)]
     last = torch.zeros(batch, dim, dtype=torch.float64)  # the gradient before
@@ -123,7 +127,7 @@ def test_a_pair_without_curvature_is_skipped(history: int) -> None:
 
 
 @pytest.mark.parametrize("history, broken", [(10, "inverse"), (2, "gram")], ids=["matrix", "pairs"])
-def test_an_uphill_direction_is_replaced_by_steepest_descent_in_its_row_alone(history: int, broken: str) -> None:
+def test_where_the_direction_goes_uphill_steepest_descent_replaces_it(history: int, broken: str) -> None:
     method = LBFGS(history)
     problem, u = pose(valley, 0.1 * randn(3, 6), None)
     with torch.no_grad():
@@ -133,7 +137,7 @@ def test_an_uphill_direction_is_replaced_by_steepest_descent_in_its_row_alone(hi
             wrong = state | {broken: state[broken].clone()}
             wrong[broken][1] *= -1e6  # curvature of the wrong sign
             new, right = method.step(problem, wrong), method.step(problem, state)
-            if not new["fresh"][1] == right["fresh"][1]:
+            if new["fresh"][1] != right["fresh"][1]:  # row 1 has accepted a trial
                 break
     assert torch.linalg.vecdot(new["direction"], new["gradient"])[1] < 0
     assert torch.allclose(new["direction"][1], -new["gradient"][1] / max(1.0, float(new["gradient_norm"][1])))
@@ -148,7 +152,7 @@ def test_memory_follows_the_rule_of_its_docstring(history: int) -> None:
     assert held.shape == ((3, 4, 4) if history == 10 else (3, 2 * history, 4))
 
 
-# The search -----------------------------------------------------------------------------------------------------
+# The search ---------------------------------------------------------------------------------------------
 
 
 def test_the_lowest_point_of_a_cubic() -> None:
@@ -182,14 +186,15 @@ def trials(y, which):
     return torch.stack([TRIALS[i](t) for i, t in zip(which.tolist(), y[:, 0], strict=True)])
 
 
-@pytest.mark.parametrize("curvature", [0.9, 0.1, 1e-3])
+@pytest.mark.parametrize("curvature", [0.9, 0.1, 0.01])
 @pytest.mark.parametrize("length", [1e-3, 1e-1, 1.0, 10.0, 1e3])
-def test_the_search_meets_the_strong_wolfe_conditions_wherever_it_begins(length: float, curvature: float) -> None:
+def test_the_search_meets_the_wolfe_conditions_wherever_it_begins(length: float, curvature: float) -> None:
     which = torch.arange(6)
     problem, u = pose(trials, torch.zeros(6, 1, dtype=torch.float64), {"which": which})
     value, gradient = problem.value_and_grad(u)
     direction = torch.full_like(u, length)
-    new, new_value, new_gradient, failed = Wolfe(curvature=curvature).search(problem, u, value, gradient, direction)
+    search = Wolfe(curvature=curvature)
+    new, new_value, new_gradient, failed = search.search(problem, u, value, gradient, direction)
     assert not failed.any()
     t, slope, new_slope = (new / length)[:, 0], (gradient * direction)[:, 0], (new_gradient * direction)[:, 0]
     slack = ULPS * EPS * value.abs()
@@ -199,15 +204,16 @@ def test_the_search_meets_the_strong_wolfe_conditions_wherever_it_begins(length:
     assert torch.equal(trials(y=new, which=which), new_value)
 
 
-def test_a_search_that_meets_nan_stays_where_the_energy_is_finite_and_one_without_a_lower_point_fails() -> None:
+def test_a_search_steps_back_from_nan_and_fails_where_nothing_is_lower() -> None:
     which = torch.tensor([6, 3])
-    start = torch.tensor([[0.0], [3.0]], dtype=torch.float64)
+    start = torch.tensor([[0.0], [4.0]], dtype=torch.float64)
     problem, u = pose(trials, start, {"which": which})
     value, gradient = problem.value_and_grad(u)
-    gradient[1] = -1.0  # a lie: row 1 is at its minimum
+    gradient[1] = -1.0  # a lie: there it rises
     new, new_value, _, failed = Wolfe().search(problem, u, value, gradient, torch.ones_like(u))
     assert failed.tolist() == [False, True]  # row 0 has no Wolfe point, but a lower one
-    assert 0.01 < float(new[0]) < 0.07 and torch.equal(new[1], start[1]) and torch.equal(new_value[1], value[1])
+    assert 0.01 < float(new[0]) < 0.07
+    assert torch.equal(new[1], start[1]) and torch.equal(new_value[1], value[1])
 
 
 @pytest.mark.parametrize("curvature", [0.9, 0.1])
@@ -229,8 +235,9 @@ def test_every_accepted_step_meets_the_strong_wolfe_conditions(history: int, cur
         slopes.append((gradient * (after - before).detach()).sum(1))
     slack = 2 * ULPS * EPS * values[0].abs() + 1e-15
     assert (values[1] <= values[0] + 1e-4 * slopes[0] + slack).all()
+    flat = slopes[1].abs() <= curvature * slopes[0].abs() * (1 + 1e-6)
     blind = slopes[0].abs() <= slack  # rounding may hide every Wolfe point: then the lowest point is taken
-    assert ((slopes[1].abs() <= curvature * slopes[0].abs() * (1 + 1e-6)) | blind).all() and blind.float().mean() < 0.2
+    assert (flat | blind).all() and blind.float().mean() < 0.2
 
 
 @pytest.mark.parametrize("history", [10, 2, 1], ids=["matrix", "2 pairs", "1 pair"])
@@ -264,7 +271,7 @@ def test_one_step_is_one_evaluation() -> None:
     assert solution.converged.all() and len(calls) == 1 + int(solution.steps)
 
 
-# The answers ----------------------------------------------------------------------------------------------------
+# The answers --------------------------------------------------------------------------------------------
 
 
 def test_himmelblau_and_rosenbrock_as_scipy_solves_them() -> None:
@@ -276,13 +283,11 @@ def test_himmelblau_and_rosenbrock_as_scipy_solves_them() -> None:
         assert ours.converged.all()
         for row, y in enumerate(start.numpy()):
 
-            def value(y: np.ndarray) -> float:
-                return float(target(y=torch.from_numpy(y[None])))
+            def both(y: np.ndarray, target: Energy = target) -> tuple[float, np.ndarray]:
+                value, gradient = target.value_and_grad("y", y=torch.from_numpy(y[None]))
+                return float(value), gradient[0].numpy()
 
-            def gradient(y: np.ndarray) -> np.ndarray:
-                return target.value_and_grad("y", y=torch.from_numpy(y[None]))[1][0].numpy()
-
-            theirs = optimize.minimize(value, y, jac=gradient, method="BFGS", options={"gtol": 1e-9})
+            theirs = optimize.minimize(both, y, jac=True, method="BFGS", options={"gtol": 1e-9})
             np.testing.assert_allclose(ours.value[row].numpy(), theirs.x, atol=1e-7)
 
 
@@ -342,7 +347,7 @@ def test_any_shape_is_solved_as_its_rows_laid_flat(history: int) -> None:
     assert torch.equal(shaped.value.flatten(1), flat.value) and torch.equal(shaped.steps, flat.steps)
 
 
-# Rows, rounding and failure -------------------------------------------------------------------------------------
+# Rows, rounding and failure -----------------------------------------------------------------------------
 
 
 @BOTH
@@ -358,7 +363,8 @@ def test_the_searches_of_other_rows_change_nothing(history: int) -> None:
 
 @BOTH
 def test_nan_at_a_trial_is_stepped_back_from_and_nan_at_the_start_stays_in_its_row(history: int) -> None:
-    start = torch.tensor([[0.01, 40.0, 3.0, 0.5], [torch.nan, 1.0, 1.0, 1.0], [5.0, 1e-3, 2.0, 7.0]]).double()
+    rows = [[0.01, 40.0, 3.0, 0.5], [torch.nan, 1.0, 1.0, 1.0], [5.0, 1e-3, 2.0, 7.0]]
+    start = torch.tensor(rows, dtype=torch.float64)
     solution = minimize(barrier, start, LBFGS(history), tol=1e-8)
     assert solution.reasons == ["gradient", "non finite", "gradient"]
     assert (solution.value[[0, 2]] - 1).abs().max() < 1e-7
@@ -417,5 +423,7 @@ def test_settings_out_of_range_are_refused() -> None:
         Wolfe(0.9, 0.1)
     with pytest.raises(ValueError, match="tries must be an integer of at least 1"):
         Wolfe(tries=0)
-    with pytest.raises(TypeError, match="the steps of LBFGS have no derivative; use differentiate='implicit'"):
+    with pytest.raises(
+        TypeError, match=r"the steps of LBFGS have no derivative; use differentiate='implicit'"
+    ):
         minimize(valley, randn(2, 2), LBFGS(), differentiate="unroll")
