@@ -154,7 +154,7 @@ def lowest_of_cubic(slope_0: Tensor, slope_1: Tensor, rise: Tensor) -> Tensor:
 
     x = 1 - (c′(1) + r - q) / (c′(1) - c′(0) + 2r),    q = c′(0) + c′(1) - 3 c(1),    r = √(q² - c′(0) c′(1))
 
-    Meant for a bracket, c′(0) < 0 and c′(1) > 0 or c(1) >= 0, and for a slope that goes on below 0, both c′ > 0;
+    Meant for a bracket, c′(0) < 0 and c′(1) > 0 or c(1) >= 0, and for a way down toward x < 0, both c′ > 0;
     0 where x is NaN.
     """
     q = torch.sub(slope_0 + slope_1, rise, alpha=3)

@@ -111,7 +111,7 @@ def _models() -> dict[str, EnergyMember]:
         "SparseCoding": EnergyMember(SparseCoding(dictionary, 0.3), data),
         "AutoEncoder": EnergyMember(AutoEncoder(_network(2, 2)), {"y": randn(4, 2)}),
         "NoisyAutoEncoder": EnergyMember(noisy, coded),
-        "NoisyFreeEnergy": EnergyMember(noisy.free_energy_of, {"y": randn(4, 2)}),
+        "NoisyFreeEnergy": EnergyMember(NoisyFreeEnergy(noisy), {"y": randn(4, 2)}),
         "NoisyFreeEnergy, not training": EnergyMember(NoisyFreeEnergy(noisy).eval(), {"y": randn(4, 2)}),
     }
 

@@ -62,7 +62,7 @@ def spectrum(batch: int, dim: int, largest: float) -> Tensor:
 
 
 def pairs_in_turn(batch: int, dim: int, steps: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Pairs s, y = As and gradients; in each step a third of the rows stays, so that each has its own time."""
+    """Pairs s, y = As and gradients; in each step a third of the rows stays, and so each has its own time."""
     a = spectrum(batch, dim, 30.0)
     out = []
     for k in range(steps):
@@ -156,12 +156,12 @@ def test_memory_follows_the_rule_of_its_docstring(history: int) -> None:
 
 
 def test_the_lowest_point_of_a_cubic() -> None:
-    p, k, l = randn(3, 2000).numpy()  # c(x) = p x + k x² + l x³
-    slope, rise = p + 2 * k + 3 * l, p + k + l
+    p, k, m = randn(3, 2000).numpy()  # c(x) = p x + k x² + m x³
+    slope, rise = p + 2 * k + 3 * m, p + k + m
     found = lowest_of_cubic(*(torch.from_numpy(each.copy()) for each in (p, slope, rise))).numpy()
     bracket, ahead = (p < 0) & ((slope > 0) | (rise >= 0)), (p > 0) & (slope > 0)
     with np.errstate(invalid="ignore"):
-        minimum = (-k + np.sqrt(k**2 - 3 * l * p)) / (3 * l)
+        minimum = (-k + np.sqrt(k**2 - 3 * m * p)) / (3 * m)
     assert (bracket.sum() > 300) and (minimum[bracket] > 0).all() and (minimum[bracket] < 1).all()
     ahead &= minimum < 0  # and not NaN: there is one
     assert ahead.sum() > 200
@@ -190,7 +190,11 @@ def trials(y, which):
 @pytest.mark.parametrize("length", [1e-3, 1e-1, 1.0, 10.0, 1e3])
 def test_the_search_meets_the_wolfe_conditions_wherever_it_begins(length: float, curvature: float) -> None:
     which = torch.arange(6)
-    problem, u = pose(trials, torch.zeros(6, 1, dtype=torch.float64), {"which": which})
+    if curvature < 0.1:
+        which = which[
+            which != 1
+        ]  # its slope at 0 is 5e-7: a hundredth of that is below rounding at the minimum
+    problem, u = pose(trials, torch.zeros(len(which), 1, dtype=torch.float64), {"which": which})
     value, gradient = problem.value_and_grad(u)
     direction = torch.full_like(u, length)
     search = Wolfe(curvature=curvature)
