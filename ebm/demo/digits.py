@@ -2,8 +2,8 @@
 
     E(y) = |y - g(e(y))|²        e encodes a picture y, g decodes the code
 
-To push the energy of the data down collapses it. Two cures: a loss that also pushes up (denoising), or a code that
-cannot tell everything (noise on it).
+To push the energy of the data down collapses it. Two cures: a loss that also pushes up (denoising), or a
+code that cannot tell everything (noise on it).
 """
 
 from __future__ import annotations

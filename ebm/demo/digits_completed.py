@@ -15,7 +15,7 @@ from ebm.data import LabeledImages
 from ebm.demo.drawing import show_image
 from ebm.demo.part import Part, Picture
 from ebm.energy import Energy
-from ebm.infer import FISTA, minimize
+from ebm.infer import ProximalGradient, minimize
 from ebm.regularizers import Box
 from ebm.solution import Solution
 
@@ -31,10 +31,9 @@ def join(visible: Tensor, hidden: Tensor) -> Tensor:
 def complete(energy: Energy, visible: Tensor, start: Tensor, trace: bool = False) -> Solution:
     """The lower halves that go best with the upper ones, from a start."""
     joint = energy.compose(y=(join, "visible", "hidden")) + Box("hidden", 0.0, 1.0)
-    method = FISTA(step_size=1.0)
-    return minimize(
-        joint, {"hidden": start}, method, given={"visible": visible}, max_steps=200, tol=1e-3, trace=trace
-    )
+    method = ProximalGradient(step_size=0.5)  # a step downhill, then back into the box
+    given = {"visible": visible}
+    return minimize(joint, {"hidden": start}, method, given=given, max_steps=150, tol=1e-2, trace=trace)
 
 
 def show_completions(
@@ -109,7 +108,7 @@ def show_descent(part: Part, energy: Energy, test: LabeledImages) -> None:
     if trace is None or isinstance(trace.value, Tensor):
         raise RuntimeError("a solve with trace=True over named variables returns a trace by name.")
     path = trace.value["hidden"]
-    frames = [step for step in (0, 1, 2, 3, 5, 8, 13, 21) if step < len(path)] + [len(path) - 1]
+    frames = [step for step in (0, 1, 2, 4, 8, 15, 30) if step < len(path) - 1] + [len(path) - 1]
 
     def draw(figure: Figure) -> None:
         grid = figure.subplots(len(first), len(frames))

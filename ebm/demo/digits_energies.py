@@ -1,4 +1,5 @@
-"""Part two, the energies: how they change while they are learnt, and what they tell of digits and of other things."""
+"""Part two, the energies: how they change while they are learnt, and what they tell of digits and of other
+things."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ def show_learning(part: Part, watched: Mapping[str, Watched]) -> None:
             axes.fill_between(each.steps, each.digits, each.noise, color=color, alpha=0.15, linewidth=0)
             axes.plot(each.steps, each.noise, color=color, linestyle=(0, (4, 2)), label="noise")
             axes.plot(each.steps, each.digits, color=color, label="test digits")
-            axes.set(title=name, xlabel="training step", ylim=(0, None), xlim=(0, each.steps[-1]))
+            last = each.steps[-1]
+            axes.set(title=name, xlabel="training step", ylim=(0, None), xlim=(0, last), xticks=[0, last // 2, last])
             axes.legend(loc="upper right")
         panels[0].set_ylabel("mean energy")
 
@@ -67,7 +69,7 @@ def show_histograms(part: Part, energies: Mapping[str, Energy], test: Tensor, sw
     with torch.no_grad():
         values = {n: {s: energy(y=points) for s, points in sets.items()} for n, energy in energies.items()}
     most = max(float(v.quantile(0.995)) for each in values.values() for v in each.values())
-    bins = np.linspace(0, most, 70).tolist()
+    bins = np.linspace(0, most, 90).tolist()
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(values), 1, sharex=True)
@@ -75,11 +77,8 @@ def show_histograms(part: Part, energies: Mapping[str, Energy], test: Tensor, sw
             for (kind, value), color in zip(each.items(), colors, strict=True):
                 weights = np.full(len(value), 100 / len(value))
                 axes.hist(value.numpy(), bins=bins, weights=weights, color=color, alpha=0.55, label=kind)
-            axes.set(title=name, ylabel="% of pictures", xlim=(0, most), ylim=(0, 24))
+            axes.set(title=name, ylabel="% of pictures", xlim=(0, most))
         panels[0].legend(loc="upper right", ncols=2)
-        panels[0].annotate(
-            "all of them, up here\nand beyond the frame", (0.03 * most, 20), (0.1 * most, 15), arrowprops={"arrowstyle": "->"}
-        )
         panels[-1].set_xlabel("energy")
 
     caption = (
@@ -122,7 +121,7 @@ def add_reports(part: Part, reports: Mapping[str, CollapseReport]) -> None:
 
 
 def show_path(part: Part, energies: Mapping[str, Energy], test: LabeledImages) -> None:
-    """The energy on the straight way from a digit to another one and on to noise."""
+    """The energy on the way from a digit to another one and on to noise, row of pixels by row of pixels."""
     g = part.generator()
     order = torch.randperm(len(test.images), generator=g)
     start, middle = test.images, test.images[order]
@@ -140,7 +139,7 @@ def show_path(part: Part, energies: Mapping[str, Energy], test: LabeledImages) -
         for (name, values), color in zip(means.items(), COLORS, strict=True):
             axes.plot(t, values, color=color, label=name)
         axes.set(ylabel="mean energy", xlim=(0, 2), ylim=(0, None), xticks=[0, 0.5, 1, 1.5, 2])
-        axes.set_xticklabels(["a digit", "half and half", "another digit", "half and half", "noise"])
+        axes.set_xticklabels(["a digit", "half and half", "another digit", "half noise", "noise"])
         axes.legend(loc="upper left")
         strip.axis("off")
         for i, x in enumerate(np.linspace(0, 2, 9)):
@@ -149,15 +148,18 @@ def show_path(part: Part, energies: Mapping[str, Energy], test: LabeledImages) -
             show_image(inset, between(start[row], middle[row], end[row], float(x))[0], ink=True)
 
     caption = (
-        f"From a digit straight to a different digit, and on to noise; the mean over {len(start)} such journeys, and the "
-        f"pictures on one of them. A good energy is a landscape with digits in the valleys: there is a hill between "
-        f"two digits, where the picture is half one and half the other, and noise lies high up. The collapsed energy "
-        f"is a plain."
+        f"A digit turns into a different digit, and this into noise, one row of pixels after the other; the mean over "
+        f"{len(start)} such journeys, and the pictures on one of them. A good energy is a landscape with digits in the "
+        f"valleys: between two digits there is a hill, where the picture is half of one and half of the other, and "
+        f"noise lies high up. The collapsed energy is a plain."
     )
     alt = "Energy along a path: two curves rise between digits and towards noise, one stays near zero."
     part.add(draw, (10.4, 5.2), Picture("digits-path.png", "A walk through the landscape", caption, alt))
 
 
 def between(start: Tensor, middle: Tensor, end: Tensor, t: float) -> Tensor:
-    """The point t in [0, 2] of the broken line from start over middle to end."""
-    return torch.lerp(start, middle, t) if t <= 1 else torch.lerp(middle, end, t - 1)
+    """At t in [0, 1] a picture whose upper share t has become middle; at t in [1, 2], on to end likewise."""
+    first, second, share = (start, middle, t) if t <= 1 else (middle, end, t - 1)
+    rows = start.shape[1]
+    done = (rows * share - torch.arange(rows, dtype=start.dtype)).clamp(0, 1).unsqueeze(1)  # (H, 1)
+    return torch.lerp(first, second, done.expand_as(first))

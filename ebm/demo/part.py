@@ -1,4 +1,5 @@
-"""One part of the demo: pictures, tables and numbers that fill up while it runs, with the words around them."""
+"""One part of the demo: pictures, tables and numbers that fill up while it runs, with the words around
+them."""
 
 from __future__ import annotations
 

@@ -116,7 +116,8 @@ def shrinkages(problem: Problem, u: Tensor) -> Bounds:
                 )
             threshold, low, high = term.leaf.shrinkage()
             threshold = threshold * term.weight
-        parts.append([torch.as_tensor(p).detach().to(u).expand(shape).reshape(-1) for p in (threshold, low, high)])
+        own = (torch.as_tensor(p, dtype=u.dtype, device=u.device).detach() for p in (threshold, low, high))
+        parts.append([p.expand(shape).reshape(-1) for p in own])
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts])
 
 

@@ -174,7 +174,7 @@ class FISTA(ProximalStep):
     def init(self, problem: Problem, u: Tensor) -> State:
         point = _start(problem, u, self.first_step(problem, u))
         step = take_step(problem, u, point["slope"], point["step"])
-        return self._state(point, u, step["square"].sqrt() / step["step"], torch.ones_like(step["step"]))
+        return self._state(point, u, step["square"].sqrt() / step["step"], torch.zeros_like(step["step"]))
 
     def step(self, problem: Problem, state: State) -> State:
         u, tau = state["u"], state["tau"]
@@ -230,8 +230,8 @@ class SpaRSA(ProximalStep):
         point = self.advance(problem, state)
         bend = dot(point["move"], point["slope"] - state["slope"])
         convex = bend > 0  # elsewhere f bends down, and the next step is longer; or the row doesn't move any more
-        length = torch.where(convex, point["square"] / torch.where(convex, bend, 1.0), 2 * point["step"])
-        point["step"] = torch.where(point["square"] > 0, length.clamp(SHORTEST, LONGEST), point["step"])
+        length = torch.where(convex, point["square"] / bend, 2 * point["step"]).clamp(SHORTEST, LONGEST)
+        point["step"] = torch.where(point["square"] > 0, length, point["step"]).detach()  # a setting, not a function
         value = (point["smooth"] + point["rest"]).unsqueeze(1)
         return self._state(problem, point, torch.cat([state["recent"][:, 1:], value], 1))
 

@@ -48,7 +48,7 @@ def quadratic_form(problem: Problem, u: Tensor) -> Quadratic:
     matrix, linear, constant = total
     if matrix.ndim == 0:
         matrix = matrix * torch.eye(size, dtype=u.dtype, device=u.device)
-    return Quadratic(matrix, linear.expand(rows, size), constant.expand(rows))
+    return Quadratic(matrix.to(u), linear.to(u).expand(rows, size), constant.to(u).expand(rows))
 
 
 def _asked_for(term: Term) -> str | None:

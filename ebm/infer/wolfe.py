@@ -108,7 +108,7 @@ class Wolfe:
         failed = tried >= self.tries
         if bool(failed.any()):  # the last trial is the lowest point there was, taken as it is
             t = torch.where(failed, near_t, t)
-            failed = failed & (near_value >= start)
+            failed = failed & ~(near_value < start)  # so said, a row of NaN has failed, too
         near = {"near_t": near_t, "near_value": near_value, "near_slope": near_slope}
         far = {"far_t": far_t, "far_value": far_value, "far_slope": far_slope}
         return {"t": t, "slope": search["slope"], **near, **far, "ahead": ahead, "tried": tried}, failed

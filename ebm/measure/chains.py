@@ -73,6 +73,11 @@ def quantile(chains: Tensor, q: float) -> Tensor:
     return torch.lerp(ordered[low], ordered[min(low + 1, len(ordered) - 1)], position - low)
 
 
+def constant(chains: Tensor) -> Tensor:
+    """Which scalars never change, (C,) bool; about them draws tell nothing."""
+    return (chains == chains[0, 0]).flatten(0, 1).all(0)
+
+
 def by_shape(numbers: Tensor, draws: Tensor) -> Tensor:
     """A number per scalar, (C,), in the shape and dtype of a draw of one chain, (*shape)."""
     return numbers.to(draws.dtype).reshape(draws.shape[2:])

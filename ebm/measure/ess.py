@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ebm.measure.chains import as_chains, by_shape, quantile, rank_normal, split
+from ebm.measure.chains import as_chains, by_shape, constant, quantile, rank_normal, split
 
 ENTRIES = 2**22  # of draws that are transformed at once, which bounds the memory
 
@@ -54,13 +54,13 @@ def ess(draws: Tensor, kind: Kind = "bulk") -> Tensor:
         >>> bool((ess(torch.stack(x)) / 20_000 - 0.25).abs().max() < 0.03)
         True
     """
-    chains = split(as_chains(draws))
+    chains = as_chains(draws)
     if kind == "bulk":
-        return by_shape(_ess(rank_normal(chains)), draws)
+        return by_shape(_ess(rank_normal(split(chains))), draws)
     if kind == "mean":
-        return by_shape(_ess(chains), draws)
+        return by_shape(_ess(split(chains)), draws)
     if kind == "tail":
-        low, high = (_ess((chains <= quantile(chains, q)).double()) for q in (0.05, 0.95))
+        low, high = (_ess(split((chains <= quantile(chains, q)).double())) for q in (0.05, 0.95))
         return by_shape(torch.minimum(low, high), draws)
     raise ValueError(f"kind is 'bulk', 'tail' or 'mean'; got {kind!r}.")
 
@@ -69,18 +69,19 @@ def _ess(chains: Tensor) -> Tensor:
     n, m, _ = chains.shape
     covariance = autocovariance(chains)
     within = covariance[0] * n / (n - 1)
-    variance = covariance[0] + chains.mean(0).var(0) if m > 1 else covariance[0]
+    variance = covariance[0] + chains.mean(0).var(0)
     rho = 1 - (within - covariance) / variance
     rho[0] = 1.0
-    even, odd = rho[: n - n % 2].unflatten(0, (-1, 2)).unbind(1)
+    even, odd = rho[: 2 * max(1, (n - 1) // 2)].unflatten(0, (-1, 2)).unbind(1)
     pairs = even + odd  # (K, C)
     counted = (pairs > 0).long().cumprod(0)
-    last = counted.sum(0).clamp(max=len(pairs) - 1)  # the first pair that does not count
+    counted[-1] = 0
+    last = counted.sum(0, keepdim=True)  # the first pair that does not count
     # Of that pair ρ_{2k} still counts, once: that is better where ρ alternates in sign (and what Stan does).
-    rest = even.gather(0, last.unsqueeze(0)).squeeze(0).clamp(min=0) * (counted[-1] == 0)
+    rest = even.gather(0, last).squeeze(0).clamp(min=0)
     tau = -1 + 2 * (pairs.cummin(0).values * counted).sum(0) + rest
     size = n * m
-    return size / tau.clamp(min=1 / math.log10(size))
+    return (size / tau.clamp(min=1 / math.log10(size))).masked_fill(constant(chains), torch.nan)
 
 
 def autocovariance(chains: Tensor) -> Tensor:

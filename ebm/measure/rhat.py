@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ebm.measure.chains import as_chains, by_shape, quantile, rank_normal, split
+from ebm.measure.chains import as_chains, by_shape, constant, quantile, rank_normal, split
 
 
 def rhat(draws: Tensor, kind: Literal["rank", "split"] = "rank") -> Tensor:
@@ -28,7 +28,7 @@ def rhat(draws: Tensor, kind: Literal["rank", "split"] = "rank") -> Tensor:
             scores of |u - median|, which shows chains that differ in spread alone, and returns the larger.
 
     Returns:
-        (*shape); NaN for a scalar that never changes, +inf for one that changes from chain to chain alone.
+        (*shape); NaN for a scalar that never changes, huge for one that changes from chain to chain alone.
 
     Raises:
         TypeError, ValueError: for draws of another form, draws that are NaN or infinite, or an unknown kind.
@@ -54,4 +54,4 @@ def rhat(draws: Tensor, kind: Literal["rank", "split"] = "rank") -> Tensor:
 def _rhat(chains: Tensor) -> Tensor:
     n = len(chains)
     within, between = chains.var(0).mean(0), chains.mean(0).var(0)
-    return (between / within + (n - 1) / n).sqrt()
+    return (between / within + (n - 1) / n).sqrt().masked_fill(constant(chains), torch.nan)

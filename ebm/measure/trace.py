@@ -102,12 +102,13 @@ def energy_trace(energies: Tensor) -> EnergyTrace:
     early, late = energies[: max(1, len(energies) // 10)], energies[-(len(energies) // 2) :]
     tau = len(late) / ess(late.unsqueeze(1), "mean")  # (N, 1, B): every chain a scalar of its own
     error = (late.var(0) * tau * (1 / len(late) + 1 / len(early))).sqrt()
-    gap = late.mean(0) - early.mean(0)
+    drift = (late.mean(0) - early.mean(0)) / error.nan_to_num(0.0)  # a half that never changes has no error
+    still = (energies == energies[0]).all(0)
     return EnergyTrace(
         mean=energies.mean(0),
-        std=energies.std(0),
+        std=energies.std(0).masked_fill(still, 0.0),
         lowest=energies.amin(0),
-        drift=(gap / error).where(gap != 0, 0.0),
+        drift=drift.masked_fill(still, 0.0),
         ess=ess(energies.unsqueeze(1), "mean"),
         total=ess(energies),
         rhat=rhat(energies),

@@ -80,7 +80,8 @@ class L2(Regularizer):
 
     def quadratic(self, name: str, **others: Any) -> tuple[Tensor, Tensor, Tensor]:
         """½ vᵀAv - bᵀv + c with A the identity, which a 0-dim 1 stands for, b = 0 and c = 0."""
-        return torch.ones(()), torch.zeros(()), torch.zeros(())
+        zero = torch.zeros((), dtype=torch.float64)  # a 0-dim tensor takes on the dtype of what it meets
+        return zero + 1, zero, zero
 
 
 class GroupL1(Regularizer):

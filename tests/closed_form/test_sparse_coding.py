@@ -1,171 +1,220 @@
-"""Sparse coding: codes against scikit-learn's lasso and the KKT conditions, dictionaries against the ones that made the data."""
+"""Sparse coding: the sum it is, its certificate, its free energy, and dictionaries that are found again."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from sklearn.decomposition import sparse_encode
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from ebm import Energy, minimize
-from ebm.infer import FISTA, ProximalGradient, SpaRSA
+from ebm import minimize
+from ebm.infer import FISTA, CoordinateDescent, SpaRSA
 from ebm.infer.starts import Zeros
 from ebm.regularized import Reconstruction, SparseCoding
-from ebm.regularizers import L1
-
-SPARSITY = 0.3
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from ebm.regularized.dictionary_update import PATIENCE, DictionaryStatistics
+from ebm.regularizers import L1, Box, GroupL1, NonNegativeL1
+from ebm.testing import check_binding, check_derivatives, check_energy
 
 
-def atoms(count: int = 12, size: int = 8) -> Tensor:
-    return normalize(torch.randn(count, size, generator=generator(), dtype=torch.float64), dim=1)
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def rows(count: int = 40, size: int = 8) -> Tensor:
-    return torch.randn(count, size, generator=generator(1), dtype=torch.float64)
+def unit(rows: Tensor) -> Tensor:
+    return rows / rows.norm(dim=1, keepdim=True)
 
 
-def test_codes_equal_scikit_learns_lasso():
-    model, y = SparseCoding(atoms(), SPARSITY), rows()
-    ours = model.infer(y, tol=1e-12, max_steps=20_000)
-    theirs = sparse_encode(y.numpy(), atoms().numpy(), algorithm="lasso_cd", alpha=SPARSITY, max_iter=100_000)
-    # scikit-learn stops at a duality gap of 1e-4 |y|²; both are then within that of the least energy
-    assert (model(y=y, z=ours) <= model(y=y, z=torch.from_numpy(theirs)) + 1e-12).all()
-    assert torch.allclose(ours, torch.from_numpy(theirs), atol=0.05)
+@pytest.fixture
+def model():
+    return SparseCoding(unit(draw(10, 8)), 0.4)
 
 
-def test_codes_fulfill_the_kkt_conditions():
-    y, dictionary = rows(), atoms()
-    z = SparseCoding(dictionary, SPARSITY).infer(y, tol=1e-12, max_steps=20_000)
-    correlation = (y - z @ dictionary) @ dictionary.T
-    active = z != 0
-    assert 0 < active.double().mean() < 1
-    assert torch.allclose(correlation[active], SPARSITY * z[active].sign(), atol=1e-10)
-    assert (correlation[~active].abs() <= SPARSITY + 1e-10).all()
+@pytest.fixture
+def y():
+    return draw(5, 8, seed=1)
 
 
-@pytest.mark.parametrize("method", [ProximalGradient(), FISTA(), SpaRSA()], ids=lambda m: type(m).__name__)
-def test_it_is_the_sum_of_reconstruction_and_a_weighted_norm(method):
-    y, dictionary = rows(), atoms()
-    model, plain = SparseCoding(dictionary, SPARSITY), Reconstruction(dictionary) + SPARSITY * L1("z")
-    z = model.infer(y, method, tol=1e-11, max_steps=50_000)
-    other = minimize(plain, Zeros(12), SpaRSA(), given={"y": y}, tol=1e-11, max_steps=50_000)
-    assert torch.equal(model(y=y, z=z), plain(y=y, z=z))
-    assert torch.allclose(z, other.value, atol=1e-8)
-    assert torch.allclose(model.free_energy(y=y), other.energy, atol=1e-7)
+@pytest.mark.parametrize("atoms", [10, 30], ids=["with the Gram matrix", "with two products"])
+def test_energies_keep_their_contract(atoms, y):
+    reconstruction = Reconstruction(unit(draw(atoms, 8)))
+    example = {"y": y, "z": draw(5, atoms, seed=2)}
+    assert reconstruction.compact == (atoms == 10)
+    check_energy(reconstruction, example)
+    check_derivatives(reconstruction, example)
+    check_binding(reconstruction, example)
+    check_energy(SparseCoding(unit(draw(atoms, 8)), 0.4), example)
 
 
-def test_the_duality_gap_bounds_the_true_gap_and_closes():
-    model, y = SparseCoding(atoms(), SPARSITY), rows()
-    best = model(y=y, z=model.infer(y, tol=1e-13, max_steps=50_000))
-    for tol in (1.0, 1e-1, 1e-3):
-        z = model.infer(y, tol=tol)
-        assert (model.duality_gap(y, z) >= model(y=y, z=z) - best - 1e-13).all()
-    assert (model.duality_gap(y, torch.zeros(40, 12, dtype=torch.float64)) > 1e-3).any()
-    assert (model.duality_gap(y, model.infer(y, tol=1e-12, max_steps=50_000)) < 1e-10).all()
+@pytest.mark.parametrize("atoms", [10, 30])
+def test_a_bound_reconstruction_equals_the_direct_formula(atoms, y):
+    dictionary, z = unit(draw(atoms, 8)), draw(5, atoms, seed=2)
+    bound = Reconstruction(dictionary).bind({"y": y})
+    expected = 0.5 * ((y - z @ dictionary) ** 2).sum(1)
+    torch.testing.assert_close(bound(z=z), expected)
+    index = torch.tensor([3, 1])
+    torch.testing.assert_close(bound.rows(index)(z=z[index]), expected[index])
+    torch.testing.assert_close(bound.repeat(2)(z=z.repeat_interleave(2, 0)), expected.repeat_interleave(2))
 
 
-def planted(count: int = 4000) -> tuple[Tensor, Tensor]:
-    """Data that are sums of two atoms each, and the atoms."""
-    truth, g = atoms(16, 10), generator(2)
-    which = torch.rand(count, 16, generator=g, dtype=torch.float64).argsort(1)[:, :2]
-    weight = 1 + torch.rand(count, 2, generator=g, dtype=torch.float64)
-    sign = torch.randint(2, (count, 2), generator=g) * 2 - 1
-    codes = torch.zeros(count, 16, dtype=torch.float64).scatter_(1, which, weight * sign)
-    return codes @ truth, truth
+def test_it_is_the_sum(model, y):
+    total = Reconstruction(model.dictionary) + 0.4 * L1("z")
+    z = draw(5, 10, seed=2)
+    torch.testing.assert_close(model(y=y, z=z), total(y=y, z=z))
+    one, other = (minimize(e, Zeros(10), SpaRSA(), given={"y": y}, tol=1e-10) for e in (model, total))
+    assert torch.equal(one.value, other.value)
+    assert torch.equal(one.value, model.infer(y, tol=1e-10).value)
+    assert set(model.terms(y=y, z=z)) == {"Reconstruction", "L1"}
+    again = SparseCoding(torch.zeros(10, 8, dtype=torch.float64), 0.4)
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(again(y=y, z=z), model(y=y, z=z))
 
 
-def test_learning_finds_the_dictionary_that_made_the_data():
-    y, truth = planted()
-    model = SparseCoding(normalize(y[:16], dim=1), 0.3)
-    model.fit(y, steps=150, generator=generator(3), progress=False)
-    match = (truth @ model.dictionary.T).abs().amax(1)
-    chance = (truth @ normalize(y[:16], dim=1).T).abs().amax(1)
-    assert (match > 0.98).all(), match
-    assert (chance > 0.98).sum() <= 2
+@pytest.mark.parametrize("regularizer", [L1("z"), NonNegativeL1("z"), GroupL1("z", 5)], ids=repr)
+def test_the_duality_gap_bounds_the_excess_and_closes(regularizer, y):
+    model = SparseCoding(unit(draw(10, 8)), 0.4, regularizer)
+    best = model.infer(y, tol=1e-12)
+    assert model.duality_gap(y, best.value).abs().max() < 1e-10
+    for seed in range(5):
+        z = (best.value + 0.1 * draw(5, 10, seed=seed)) * torch.rand(1, dtype=y.dtype)
+        z = z.clamp(min=0) if isinstance(regularizer, NonNegativeL1) else z
+        excess = model(y=y, z=z) - best.energy
+        assert (excess > 1e-6).all() and (model.duality_gap(y, z) >= excess - 1e-12).all()
 
 
-def test_learning_lowers_the_free_energy_of_data_not_seen():
-    y, _ = planted()
-    model = SparseCoding.random(16, 10, 0.1, generator()).double()
-    before = model.free_energy(y=y[3000:]).mean()
-    model.fit(y[:3000], steps=60, generator=generator(3), progress=False)
-    assert model.free_energy(y=y[3000:]).mean() < 0.8 * before
-    assert (torch.linalg.vector_norm(model.dictionary, dim=1) <= 1 + 1e-12).all()
+def test_the_smallest_sparsity_without_a_code(model, y):
+    largest = (y @ model.dictionary.T).abs().amax(1)
+    for row in range(5):
+        for factor, count in ((1.001, 0), (0.999, 1)):
+            z = SparseCoding(model.dictionary, float(factor * largest[row])).infer(y[row : row + 1]).value
+            assert int((z != 0).sum()) == count
 
 
-def test_a_dead_atom_is_replaced():
-    y, _ = planted()
-    dictionary = normalize(y[:16], dim=1)
-    dictionary[3] = 0.0
-    model = SparseCoding(dictionary, 0.1)
-    model.fit(y, steps=1, generator=generator(), progress=False)
-    assert torch.linalg.vector_norm(model.dictionary[3]) == pytest.approx(1.0)
+def test_free_energy_and_its_gradient(model, y):
+    y = y.clone().requires_grad_()
+    codes = model.infer(y.detach(), tol=1e-10)
+    free = model.free_energy(y=y)
+    torch.testing.assert_close(free, codes.energy, atol=1e-8, rtol=0)
+    (slope,) = torch.autograd.grad(free.sum(), y)
+    torch.testing.assert_close(slope, y.detach() - model.decode(codes.value), atol=1e-4, rtol=0)
 
 
-def test_learning_goes_on_after_an_interruption(monkeypatch):
-    y, _ = planted()
-    model, calls = SparseCoding.random(16, 10, 0.1, generator()).double(), []
-    start = model.free_energy(y=y).mean()
-    infer = SparseCoding.infer
+def test_a_start_and_a_method_of_ones_own(y):
+    dictionary = unit(draw(10, 8))
+    expected = SparseCoding(dictionary, 0.4).infer(y, tol=1e-11)
+    for method in (FISTA(), CoordinateDescent()):
+        model = SparseCoding(dictionary, 0.4, method=method)
+        torch.testing.assert_close(model.infer(y, tol=1e-11).value, expected.value, atol=1e-8, rtol=0)
+    warm = SparseCoding(dictionary, 0.4).infer(y, start=expected.value, tol=1e-8)
+    assert (warm.steps == 0).all()
 
-    def interrupted(self: SparseCoding, *args, **kwargs) -> Tensor:
+
+def test_statistics_hold_what_the_paper_says():
+    statistics = DictionaryStatistics(unit(draw(4, 6)))
+    first, second = (draw(7, 6, seed=1), draw(7, 4, seed=2)), (draw(7, 6, seed=3), draw(7, 4, seed=4))
+    statistics.add(*first)
+    statistics.add(*second)
+    kept = (1 / 2) ** 2
+    torch.testing.assert_close(statistics.code_products, kept * first[1].T @ first[1] + second[1].T @ second[1])
+    torch.testing.assert_close(statistics.data_products, kept * first[1].T @ first[0] + second[1].T @ second[0])
+
+
+def test_every_atom_update_lowers_the_error_and_ends_at_the_best_atoms():
+    dictionary, z, y = unit(draw(4, 6)), draw(50, 4, seed=2), draw(50, 6, seed=3)
+    statistics = DictionaryStatistics(dictionary)
+    statistics.add(y, z)
+
+    def error(atoms: Tensor) -> float:
+        return float(0.5 * ((y - z @ atoms) ** 2).sum())
+
+    before = error(dictionary)
+    for _ in range(200):
+        statistics.improve(dictionary)
+        after = error(dictionary)
+        assert after <= before + 1e-10
+        before = after
+    torch.testing.assert_close(dictionary.norm(dim=1), torch.ones(4, dtype=torch.float64))
+    slope = -z.T @ (y - z @ dictionary)  # at the best atoms of length 1, the slope is along each atom
+    across = slope - (slope * dictionary).sum(1, keepdim=True) * dictionary
+    assert across.abs().max() < 1e-8
+    for seed in range(20):
+        assert error(unit(dictionary + 0.05 * draw(4, 6, seed=seed))) > before
+
+
+def test_a_planted_dictionary_is_found_again():
+    """From a start near it: which of its local minima dictionary learning falls into depends on the start."""
+    truth = unit(draw(12, 16))
+    active = torch.rand(4000, 12, generator=torch.Generator().manual_seed(7)).argsort(1) < 2
+    codes = torch.where(active, draw(4000, 12, seed=8).sign() * (1 + draw(4000, 12, seed=9).abs()), 0.0)
+    y = codes @ truth
+    model = SparseCoding(unit(truth + 0.25 * draw(12, 16, seed=5)), 0.1)
+    start = (model.dictionary @ truth.T).diagonal()
+    assert (start < 0.85).all()
+    history = model.fit(y, steps=30, batch_size=200, generator=torch.Generator().manual_seed(0), progress=False)
+    found = (model.dictionary @ truth.T).diagonal()
+    assert (found > 0.99).all(), found
+    energy = history.column("energy")
+    assert len(history) == 30 and energy[-1] < 0.5 * energy[0]
+
+
+def test_dead_atoms_are_replaced_by_the_data_explained_worst():
+    dictionary, y = unit(draw(3, 4)), draw(6, 4, seed=1)
+    statistics = DictionaryStatistics(dictionary)
+    z = draw(6, 3, seed=2)
+    z[:, 1] = 0
+    for _ in range(PATIENCE):
+        assert statistics.replace_idle(dictionary, y, torch.arange(6.0)) == 0
+        statistics.add(y, z)
+    kept = dictionary.clone()
+    assert statistics.replace_idle(dictionary, y, torch.tensor([0.0, 5.0, 1.0, 2.0, 3.0, 4.0])) == 1
+    torch.testing.assert_close(dictionary[1], y[1] / y[1].norm())
+    assert torch.equal(dictionary[[0, 2]], kept[[0, 2]])
+    assert not statistics.code_products[1].any() and statistics.code_products[0, 0] > 0
+
+
+def test_an_interrupt_keeps_what_was_learnt(monkeypatch):
+    y = draw(300, 6)
+    model = SparseCoding.from_data(y, 8, 0.2, generator=torch.Generator().manual_seed(0))
+    before, calls = model.dictionary.clone(), []
+    improve = DictionaryStatistics.improve
+
+    def interrupted(self, dictionary):
         calls.append(1)
-        if len(calls) == 20:
+        if len(calls) == 4:
             raise KeyboardInterrupt
-        return infer(self, *args, **kwargs)
+        improve(self, dictionary)
 
-    monkeypatch.setattr(SparseCoding, "infer", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(y, steps=50, generator=generator(1), progress=False)
-    middle = model.free_energy(y=y).mean()
-    model.fit(y, steps=50, generator=generator(2), progress=False)
-    assert start > middle > model.free_energy(y=y).mean()
+    monkeypatch.setattr(DictionaryStatistics, "improve", interrupted)
+    history = model.fit(y, steps=50, batch_size=50, progress=False)
+    assert len(history) == 3 and history.interrupted
+    assert torch.isfinite(model.dictionary).all() and not torch.equal(model.dictionary, before)
 
 
-def test_same_generator_same_dictionary():
-    y, _ = planted()
-    found = []
-    for _ in range(2):
-        model = SparseCoding.random(16, 10, 0.1, generator()).double()
-        model.fit(y, steps=5, generator=generator(7), progress=False)
-        found.append(model.dictionary)
-    assert torch.equal(*found)
+def test_the_same_generator_learns_the_same():
+    y = draw(300, 6)
+
+    def learn() -> Tensor:
+        g = torch.Generator().manual_seed(3)
+        model = SparseCoding.from_data(y, 8, 0.2, generator=g)
+        model.fit(y, steps=5, batch_size=64, generator=g, progress=False)
+        return model.dictionary
+
+    assert torch.equal(learn(), learn())
 
 
-def test_codes_move_with_the_data_as_the_closed_form_on_the_support_says():
-    y, dictionary = rows(3).requires_grad_(), atoms()
-    model: Energy = SparseCoding(dictionary, SPARSITY)
-    z = minimize(
-        model, Zeros(12), SpaRSA(), given={"y": y}, tol=1e-12, max_steps=50_000, differentiate="implicit"
-    ).value
-    weight = torch.randn(3, 12, generator=generator(5), dtype=torch.float64)
-    (found,) = torch.autograd.grad((weight * z).sum(), y)
-    for row in range(3):
-        support = z[row] != 0
-        part = dictionary[support]  # z_S = (D_S D_Sᵀ)⁻¹ (D_S y - λ sign)
-        expected = weight[row, support] @ torch.linalg.solve(part @ part.T, part)
-        assert torch.allclose(found[row], expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("build", "words"),
-    [
-        (lambda: SparseCoding(torch.zeros(3), 0.1), "one atom a row"),
-        (lambda: SparseCoding(torch.zeros(3, 2), -0.1), "sparsity must be finite and positive"),
-        (lambda: SparseCoding.random(0, 4), "num_atoms must be an integer of at least 1"),
-        (lambda: SparseCoding.random(4, 4).fit(torch.zeros(3, 5)), r"shape \(N, 4\)"),
-        (
-            lambda: SparseCoding.random(4, 4).fit(torch.full((3, 4), torch.nan)),
-            r"rows \[0, 1, 2\] of the data",
-        ),
-        (lambda: SparseCoding.random(4, 4).fit(torch.zeros(0, 4)), "N >= 1"),
-    ],
-)
-def test_errors_teach(build, words):
-    with pytest.raises(ValueError, match=words):
-        build()
+def test_bad_input(model, y):
+    with pytest.raises(ValueError, match=r"a dictionary is \(K, P\)"):
+        SparseCoding(torch.zeros(3))
+    with pytest.raises(ValueError, match="sparsity must be finite and positive"):
+        SparseCoding(torch.eye(3), -0.1)
+    with pytest.raises(ValueError, match='the regularizer is an energy of "z"'):
+        SparseCoding(torch.eye(3), 0.1, L1("s"))
+    with pytest.raises(ValueError, match=r"y must be \(B, 8\)"):
+        model.infer(y[:, :5])
+    with pytest.raises(ValueError, match=r"z must be \(B, 10\)"):
+        model(y=y, z=torch.zeros(5, 9, dtype=torch.float64))
+    with pytest.raises(ValueError, match="6 atoms need as many rows of data that aren't zero; there are 5"):
+        SparseCoding.from_data(y, 6)
+    y[3, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"NaN or infinity in 1 rows, \[3\]"):
+        model.fit(y, progress=False)
+    with pytest.raises(TypeError, match="needs a regularizer with a dual_norm; Box has none"):
+        SparseCoding(torch.eye(3), 0.1, Box("z", 0.0, 1.0)).duality_gap(torch.zeros(1, 3), torch.zeros(1, 3))
