@@ -50,7 +50,7 @@ def table(results: Path = RESULTS) -> str:
         lines += rows(document)
         where = "; ".join(document["machine"]["gpus"]) or document["machine"]["cpu"]
         machines[f"{where}, torch {document['versions']['torch']}"] = None
-    return "\n".join([*lines, "", f"Taken on: {'; '.join(machines)}.", ""])
+    return "\n".join([*lines, "", f"Taken on: {'; '.join(machines)}.", ""]) if machines else ""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,8 +2,8 @@
 
     E(u) = ½ uᵀAu - bᵀu + c + Σ_j h_j(u_j),        u_j ← prox_{h_j / A_jj}(u_j - g_j / A_jj),    g = Au - b
 
-one coordinate after the other. When u_j moves by δ, g moves by δ A_j ("covariance updates"): no product with all
-of A is needed. h_j are L1, bounds, or both; a coordinate without curvature (A_jj <= 0) stays where it is.
+one coordinate after the other. When u_j moves by δ, g moves by δ A_j ("covariance updates"): no product with
+all of A is needed. h_j are L1, bounds, or both; a coordinate without curvature (A_jj <= 0) stays where it is.
 
 Reference: Friedman, Hastie & Tibshirani (2010), "Regularization Paths for Generalized Linear Models via
 Coordinate Descent", sect. 2; Tseng (2001), "Convergence of a Block Coordinate Descent Method", thm. 4.1.
@@ -28,13 +28,13 @@ Bounds = tuple[Tensor, Tensor, Tensor]  # threshold, low and high of each coordi
 class CoordinateDescent(Method):
     """Cyclic coordinate descent on every row; a step is a sweep over its coordinates.
 
-    The smooth part must be quadratic in the free variables: terms say so by `quadratic`, of others the form is
-    found by D + 1 gradients and checked. Terms with a prox must offer `shrinkage`: L1, NonNegativeL1, Box,
+    The smooth part must be quadratic in the free variables: terms say so by `quadratic`, of others the form
+    is found by D + 1 gradients and checked. Terms with a prox must offer `shrinkage`: L1, NonNegativeL1, Box,
     NonNegative. The test is on the generalized gradient of a step of length 1 / max_j A_jj.
 
     Args:
-        compiled: run in numba (the extra `compiled`), with active sets, on the CPU; a step then is up to `sweeps`
-            sweeps over the coordinates that are not at rest, between two looks at all of them.
+        compiled: run in numba (the extra `compiled`), with active sets, on the CPU; a step then is up to
+            `sweeps` sweeps over the coordinates that are not at rest, between two looks at all of them.
         sweeps: at least 1; used if compiled.
 
     Raises:
@@ -65,7 +65,9 @@ class CoordinateDescent(Method):
 
     def init(self, problem: Problem, u: Tensor) -> State:
         if self.compiled and u.device.type != "cpu":
-            raise ValueError(f"compiled coordinate descent runs on the CPU; the free variables are on {u.device}.")
+            raise ValueError(
+                f"compiled coordinate descent runs on the CPU; the free variables are on {u.device}."
+            )
         form = quadratic_form(problem, u)
         if bool((form.matrix.diagonal(dim1=-2, dim2=-1) < 0).any()):
             raise ValueError("the energy bends down along a coordinate, so that it has no minimum there.")
@@ -86,12 +88,20 @@ class CoordinateDescent(Method):
         return self._state(problem, state, matrix, v.view_as(u), slope)
 
     def _state(
-        self, problem: Problem, old: State, matrix: Tensor, u: Tensor, slope: Tensor, length: Tensor | None = None
+        self,
+        problem: Problem,
+        old: State,
+        matrix: Tensor,
+        u: Tensor,
+        slope: Tensor,
+        length: Tensor | None = None,
     ) -> State:
         v = flat(u)
         value = old["constant"] + 0.5 * dot(v, slope - old["linear"]) + problem.prox_value(u)
         if length is None:
-            t = 1 / matrix.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True).clamp(min=torch.finfo(u.dtype).tiny)
+            t = 1 / matrix.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True).clamp(
+                min=torch.finfo(u.dtype).tiny
+            )
             threshold, low, high = shrinkages(problem, u)
             move = shrink(v - t * slope, t * threshold, low, high) - v
             length = torch.linalg.vector_norm(move / t, dim=1)
@@ -118,7 +128,11 @@ def shrinkages(problem: Problem, u: Tensor) -> Bounds:
             threshold = threshold * term.weight
         own = (torch.as_tensor(p, dtype=u.dtype, device=u.device).detach() for p in (threshold, low, high))
         parts.append([p.expand(shape).reshape(-1) for p in own])
-    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts])
+    return (
+        torch.cat([p[0] for p in parts]),
+        torch.cat([p[1] for p in parts]),
+        torch.cat([p[2] for p in parts]),
+    )
 
 
 def shrink(v: Tensor, threshold: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -129,7 +143,8 @@ def shrink(v: Tensor, threshold: Tensor, low: Tensor, high: Tensor) -> Tensor:
 def sweep(matrix: Tensor, bounds: Bounds, u: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
     """One sweep over the coordinates of every row: the new u and slope = ∇f there, (B, D) each.
 
-    Within a block of coordinates each sees the moves of those before it; the others see the block's at its end.
+    Within a block of coordinates each sees the moves of those before it; the others see the block's at its
+    end.
     """
     u, slope = u.clone(), slope.clone()
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)

@@ -14,6 +14,7 @@ Coordinate Descent", sect. 2.2 (covariance updates), 2.6 (active sets).
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 try:
     import numba
 except ImportError:  # the extra `compiled` is not installed
-    numba = None
+    numba = None  # type: ignore[assignment]
 
 ENOUGH = 256  # rows that are worth a thread
 REDUCTION = 0.01  # by which the largest move of the active coordinates falls in a round
@@ -33,19 +34,25 @@ def available() -> bool:
     return numba is not None
 
 
-def _shrink(v, threshold, low, high):  # type: ignore[no-untyped-def]  # numba infers the types
+def _shrink(v, threshold, low, high):  # numba infers the types
     soft = v - threshold if v > threshold else (v + threshold if v < -threshold else v * 0)
     return min(max(soft, low), high)
 
 
-def _descend(matrix, inverse, threshold, low, high, linear, u, slope, length, step, sweeps, ratio):  # type: ignore[no-untyped-def]
+def _descend(matrix, inverse, threshold, low, high, linear, u, slope, length, step, sweeps, ratio):
     rows, size = u.shape
     shared = len(matrix) == 1
     active = np.empty(size, np.int64)
     small = np.empty((size, size), u.dtype)
     x, g = np.empty(size, u.dtype), np.empty(size, u.dtype)
     for r in range(rows):
-        a, inv, b, v, slope_r = matrix[0 if shared else r], inverse[0 if shared else r], linear[r], u[r], slope[r]
+        a, inv, b, v, slope_r = (
+            matrix[0 if shared else r],
+            inverse[0 if shared else r],
+            linear[r],
+            u[r],
+            slope[r],
+        )
         count = 0
         for j in range(size):
             resting = (v[j] == 0 and threshold[j] > 0) or v[j] == low[j] or v[j] == high[j]
@@ -101,7 +108,12 @@ if numba is not None:
 
 
 def descend_rows(
-    matrix: Tensor, bounds: tuple[Tensor, Tensor, Tensor], linear: Tensor, u: Tensor, slope: Tensor, sweeps: int
+    matrix: Tensor,
+    bounds: tuple[Tensor, Tensor, Tensor],
+    linear: Tensor,
+    u: Tensor,
+    slope: Tensor,
+    sweeps: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One round for every row, on as many threads as torch may use.
 
@@ -125,11 +137,11 @@ def descend_rows(
         per_row = part if len(a) > 1 else slice(None)
         shared = [t.numpy() for t in (a[per_row], inverse[per_row], *bounds)]
         own = [t[part].numpy() for t in (linear.contiguous(), u, slope, length)]
-        descend(*shared, *own, step[per_row].numpy(), sweeps, ratio)
+        descend(*shared, *own, step[per_row].numpy(), sweeps, ratio)  # type: ignore[call-arg]
 
     threads = min(torch.get_num_threads(), 1 + len(u) // ENOUGH)
     cuts = np.linspace(0, len(u), threads + 1).astype(int)
-    parts = [slice(int(i), int(j)) for i, j in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [slice(int(i), int(j)) for i, j in pairwise(cuts)]
     if threads == 1:
         run(parts[0])
     else:

@@ -3,13 +3,15 @@
     u⁺ = prox(u - t ∇f(u), t)                  prox(v, t) = argmin_w t h(w) + ½|w - v|²
 
     ISTA      t fixed, or the first of s, s/2, s/4, ... with f(u⁺) <= f(u) + ⟨∇f(u), u⁺ - u⟩ + |u⁺ - u|² / 2t
-    FISTA     the same step from v_k = u_k + (τ_{k-1} - 1) / τ_k (u_k - u_{k-1}), τ_k = (1 + √(1 + 4 τ_{k-1}²)) / 2
-    SpaRSA    t = |Δu|² / ⟨Δu, Δ∇f⟩, halved until E(u⁺) <= max(the last m energies) - σ |u⁺ - u|² / 2t
+    FISTA     the same step from v_k = u_k + (τ_{k-1} - 1) / τ_k (u_k - u_{k-1}), τ_k = (1 + √(1 + 4
+    τ_{k-1}²)) / 2 SpaRSA    t = |Δu|² / ⟨Δu, Δ∇f⟩, halved until E(u⁺) <= max(the last m energies) - σ |u⁺ -
+    u|² / 2t
 
-Every row has its own t. The test is on the generalized gradient |u - u⁺| / t, which is |∇f| where h = 0: without a
-term that has a prox these are gradient methods.
+Every row has its own t. The test is on the generalized gradient |u - u⁺| / t, which is |∇f| where h = 0:
+without a term that has a prox these are gradient methods.
 
-Reference: Beck & Teboulle (2009), "A Fast Iterative Shrinkage-Thresholding Algorithm", eqs. 3.1, 4.1-4.3; restart:
+Reference: Beck & Teboulle (2009), "A Fast Iterative Shrinkage-Thresholding Algorithm", eqs. 3.1, 4.1-4.3;
+restart:
 O'Donoghue & Candès (2015), sect. 3.2; Wright, Nowak & Figueiredo (2009), "Sparse Reconstruction by Separable
 Approximation", sect. II; Barzilai & Borwein (1988), eq. 5.
 """
@@ -91,7 +93,13 @@ def _look(problem: Problem, step: State, gradient: bool) -> State:
         more = {"slope": slope}
     else:
         smooth, more = problem.value(u, smooth=True), {}
-    return {**step, "u": u, "smooth": smooth, "rest": problem.prox_value(u) + torch.zeros_like(smooth), **more}
+    return {
+        **step,
+        "u": u,
+        "smooth": smooth,
+        "rest": problem.prox_value(u) + torch.zeros_like(smooth),
+        **more,
+    }
 
 
 def _start(problem: Problem, u: Tensor, step: Tensor) -> State:
@@ -101,7 +109,9 @@ def _start(problem: Problem, u: Tensor, step: Tensor) -> State:
 
 def _put(tensor: Tensor, rows: Tensor, values: Tensor) -> Tensor:
     """The tensor with new values in some rows; written in place where no graph needs the old ones."""
-    return tensor.index_copy(0, rows, values) if torch.is_grad_enabled() else tensor.index_copy_(0, rows, values)
+    return (
+        tensor.index_copy(0, rows, values) if torch.is_grad_enabled() else tensor.index_copy_(0, rows, values)
+    )
 
 
 def _rounding(value: Tensor) -> Tensor:
@@ -119,8 +129,8 @@ class ProximalGradient(ProximalStep):
     """ISTA: u ← prox(u - t ∇f(u), t); projected gradient descent where h is a constraint.
 
     Args:
-        step_size: t > 0, one number or one per row (B,): the first trial if it is searched; else it should be at most
-            1 / L, L the largest curvature of f.
+        step_size: t > 0, one number or one per row (B,): the first trial if it is searched; else it should
+            be at most 1 / L, L the largest curvature of f.
         backtracking: halve a row's step until the quadratic bound holds; it never grows again.
 
     Example:
@@ -159,12 +169,13 @@ class ProximalGradient(ProximalStep):
 class FISTA(ProximalStep):
     """ISTA with Nesterov's momentum: E(u_k) - E* <= 2 L |u_0 - u*|² / (k + 1)² for convex E.
 
-    The generalized gradient is that of the extrapolated point v_k, from which the step to u_k was taken: E has a
-    subgradient at u_k of at most twice its length.
+    The generalized gradient is that of the extrapolated point v_k, from which the step to u_k was taken: E
+    has a subgradient at u_k of at most twice its length.
 
     Args:
         step_size, backtracking: as in `ProximalGradient`.
-        restart: set a row's momentum to zero where its step points uphill, ⟨v_k - u_{k+1}, u_{k+1} - u_k⟩ > 0.
+        restart: set a row's momentum to zero where its step points uphill, ⟨v_k - u_{k+1}, u_{k+1} - u_k⟩ >
+            0.
     """
 
     def __init__(self, step_size: float | Tensor = 1.0, backtracking: bool = True, restart: bool = True):
@@ -199,7 +210,8 @@ class SpaRSA(ProximalStep):
     """Proximal gradient steps of Barzilai-Borwein length: cheap and, on sparse codes, several times faster than FISTA.
 
     A step is accepted if it lowers the energy below the greatest of the last `memory` ones. The test is on
-    |u - u⁺| / min(t, 1), at least the generalized gradient of a step of length 1 (a long step alone would hide it).
+    |u - u⁺| / min(t, 1), at least the generalized gradient of a step of length 1 (a long step alone would
+    hide it).
 
     Args:
         step_size: the first trial step of each row, > 0.
@@ -229,9 +241,13 @@ class SpaRSA(ProximalStep):
     def step(self, problem: Problem, state: State) -> State:
         point = self.advance(problem, state)
         bend = dot(point["move"], point["slope"] - state["slope"])
-        convex = bend > 0  # elsewhere f bends down, and the next step is longer; or the row doesn't move any more
+        convex = (
+            bend > 0
+        )  # elsewhere f bends down, and the next step is longer; or the row doesn't move any more
         length = torch.where(convex, point["square"] / bend, 2 * point["step"]).clamp(SHORTEST, LONGEST)
-        point["step"] = torch.where(point["square"] > 0, length, point["step"]).detach()  # a setting, not a function
+        point["step"] = torch.where(
+            point["square"] > 0, length, point["step"]
+        ).detach()  # a setting, not a function
         value = (point["smooth"] + point["rest"]).unsqueeze(1)
         return self._state(problem, point, torch.cat([state["recent"][:, 1:], value], 1))
 

@@ -2,8 +2,8 @@
 
     f(u) = ½ uᵀAu - bᵀu + c        A (D, D), the same for all rows, or (B, D, D); b (B, D); c (B,)
 
-Terms that offer `quadratic` are asked for it. Of the others A is found column by column, A e_j = ∇f(e_j) - ∇f(0),
-and the form is held to f at a point that no column has seen: what isn't quadratic is an error.
+Terms that offer `quadratic` are asked for it. Of the others A is found column by column, A e_j = ∇f(e_j) -
+∇f(0), and the form is held to f at a point that no column has seen: what isn't quadratic is an error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ def quadratic_form(problem: Problem, u: Tensor) -> Quadratic:
     for term in problem.smooth_terms:
         name = _asked_for(term) if len(problem.shapes) == 1 else None
         held = {} if name is None else problem.bound.arguments(term, problem.unpack(u), {})
-        form = None if name is None else term.leaf.quadratic(name, **{n: v for n, v in held.items() if n != name})
+        form = (
+            None
+            if name is None
+            else term.leaf.quadratic(name, **{n: v for n, v in held.items() if n != name})
+        )
         if form is None:
             rest.append(term)
         else:

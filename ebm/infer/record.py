@@ -109,7 +109,8 @@ class Record:
         self.done = (codes > 0) if self.done is None else self.done | (codes > 0)
         stopped = int(self.done.sum())
         self.finished = stopped == len(self.live)
-        if self.finished or self.unroll or stopped < DROP_SHARE * len(self.live):
+        lost = bool((codes == int(Stop.NON_FINITE)).any())  # such a row would search in vain at every step
+        if self.finished or self.unroll or (stopped < DROP_SHARE * len(self.live) and not lost):
             return problem, state
         return self._drop(problem, state)
 

@@ -37,10 +37,14 @@ class Correlations(Rows):
         return len(self.linear)
 
     def rows(self, index: Tensor) -> Correlations:
-        return Correlations(self.linear.index_select(0, index), self.constant.index_select(0, index), self.gram)
+        return Correlations(
+            self.linear.index_select(0, index), self.constant.index_select(0, index), self.gram
+        )
 
     def repeat(self, k: int) -> Correlations:
-        return Correlations(self.linear.repeat_interleave(k, 0), self.constant.repeat_interleave(k, 0), self.gram)
+        return Correlations(
+            self.linear.repeat_interleave(k, 0), self.constant.repeat_interleave(k, 0), self.gram
+        )
 
     def detach(self) -> Correlations:
         return Correlations(self.linear.detach(), self.constant.detach(), self.gram.detach())

@@ -2,15 +2,17 @@
 
     E(y, z) = ½ |y - zD|² + λ |z|₁,        F(y) = min_z E(y, z)
 
-Without the second term every y has energy 0 once the atoms span the space: a flat landscape. Few active atoms reach
-few places only, so λ limits how much space can have low energy. The energy is the sum `Reconstruction(D) + λ * L1("z")`
-and nothing else; other regularizers of z (groups, non-negative codes) may take the place of L1.
+Without the second term every y has energy 0 once the atoms span the space: a flat landscape. Few active
+atoms reach few places only, so λ limits how much space can have low energy. The energy is the sum
+`Reconstruction(D) + λ * L1("z")` and nothing else; other regularizers of z (groups, non-negative codes) may
+take the place of L1.
 
-Learning lowers F on the data, codes and dictionary in turn, with atoms of length 1: a longer atom would let z, and
-so its cost, shrink.
+Learning lowers F on the data, codes and dictionary in turn, with atoms of length 1: a longer atom would let
+z, and so its cost, shrink.
 
-Reference: Olshausen & Field (1996), "Emergence of simple-cell receptive field properties by learning a sparse code
-for natural images"; Tibshirani (1996), "Regression Shrinkage and Selection via the Lasso"; Mairal et al. (2009).
+Reference: Olshausen & Field (1996), "Emergence of simple-cell receptive field properties by learning a
+sparse code for natural images"; Tibshirani (1996), "Regression Shrinkage and Selection via the Lasso";
+Mairal et al. (2009).
 """
 
 from __future__ import annotations
@@ -19,15 +21,15 @@ import time
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from ebm.energy import Energy, Sum
+from ebm.energy import Energy, Sum, View
 from ebm.history import History
 from ebm.infer.method import Method, count, positive
 from ebm.infer.minimize import minimize
 from ebm.infer.proximal import SpaRSA
 from ebm.infer.starts import Start, Zeros
 from ebm.latent import min_over
+from ebm.progress import tqdm
 from ebm.regularized.dictionary_update import DictionaryStatistics
 from ebm.regularized.reconstruction import Reconstruction
 from ebm.regularizers import L1, Regularizer
@@ -93,7 +95,9 @@ class SparseCoding(Sum):
         length = torch.linalg.vector_norm(_checked(y), dim=1)
         rows = (length > 0).nonzero().flatten()
         if len(rows) < count("atoms", atoms):
-            raise ValueError(f"{atoms} atoms need as many rows of data that aren't zero; there are {len(rows)}.")
+            raise ValueError(
+                f"{atoms} atoms need as many rows of data that aren't zero; there are {len(rows)}."
+            )
         order = torch.randperm(len(rows), generator=generator, device=_home(generator))[:atoms].to(y.device)
         chosen = rows[order]
         return cls(y[chosen] / length[chosen].unsqueeze(1), sparsity, regularizer, method)
@@ -103,7 +107,20 @@ class SparseCoding(Sum):
         """The first term."""
         part = self.parts["Reconstruction"]
         if not isinstance(part, Reconstruction):
-            raise TypeError(f"the first term of sparse coding is a Reconstruction; found {type(part).__name__}.")
+            raise TypeError(
+                f"the first term of sparse coding is a Reconstruction; found {type(part).__name__}."
+            )
+        return part
+
+    @property
+    def regularizer(self) -> Regularizer:
+        """R, without its weight."""
+        weighted = next(part for name, part in self.parts.items() if name != "Reconstruction")
+        part = weighted.part if isinstance(weighted, View) else weighted
+        if not isinstance(part, Regularizer):
+            raise TypeError(
+                f"the second term of sparse coding is a Regularizer; found {type(part).__name__}."
+            )
         return part
 
     @property
@@ -152,9 +169,11 @@ class SparseCoding(Sum):
         Raises:
             TypeError: if the regularizer has no `dual_norm`.
         """
-        regularizer = next(p for n, p in self.parts.items() if n != "Reconstruction").part
+        regularizer = self.regularizer
         if not hasattr(regularizer, "dual_norm"):
-            raise TypeError(f"a duality gap needs a regularizer with a dual_norm; {regularizer.label} has none.")
+            raise TypeError(
+                f"a duality gap needs a regularizer with a dual_norm; {regularizer.label} has none."
+            )
         y64, z64, atoms = y.double(), z.double(), self.dictionary.double()
         residual = y64 - z64 @ atoms
         scale = (self.sparsity / regularizer.dual_norm(residual @ atoms.T)).clamp(max=1)
@@ -174,8 +193,9 @@ class SparseCoding(Sum):
     ) -> History:
         """Learn the dictionary from data: codes of a batch, then the best atoms for all codes so far, in turn.
 
-        Atoms that no code has used for ten steps are replaced by the data that is explained worst. The dictionary
-        changes in place, step by step; an interrupt (Ctrl-C) ends the learning after the last whole step.
+        Atoms that no code has used for ten steps are replaced by the data that is explained worst. The
+        dictionary changes in place, step by step; an interrupt (Ctrl-C) ends the learning after the last
+        whole step.
 
         Args:
             y: (N, P).
@@ -186,8 +206,8 @@ class SparseCoding(Sum):
             progress: show a bar.
 
         Returns:
-            For each step the mean free energy of its batch ("energy", before the atoms changed), the mean number of
-            active atoms ("active") and how many atoms were replaced ("replaced").
+            For each step the mean free energy of its batch ("energy", before the atoms changed), the mean
+            number of active atoms ("active") and how many atoms were replaced ("replaced").
 
         Raises:
             ValueError: if the data don't fit the dictionary, or hold NaN or infinity (naming a row).
@@ -202,14 +222,21 @@ class SparseCoding(Sum):
             try:
                 for _ in bar:
                     if len(order) < batch_size:
-                        order = torch.randperm(len(y), generator=generator, device=_home(generator)).to(y.device)
+                        order = torch.randperm(len(y), generator=generator, device=_home(generator)).to(
+                            y.device
+                        )
                     batch, order = y[order[:batch_size]], order[batch_size:]
                     codes = self.infer(batch, tol=tol)
-                    statistics.add(batch, codes.value)
+                    z = codes.value
+                    if not isinstance(z, Tensor):
+                        raise TypeError("one free variable comes back as a tensor")
+                    statistics.add(batch, z)
                     statistics.improve(self.dictionary)
                     replaced = statistics.replace_idle(self.dictionary, batch, codes.energy)
-                    active = float((codes.value != 0).sum(1).double().mean())
-                    history.append({"energy": float(codes.energy.mean()), "active": active, "replaced": replaced})
+                    active = float(z.count_nonzero(1).double().mean())
+                    history.append(
+                        {"energy": float(codes.energy.mean()), "active": active, "replaced": replaced}
+                    )
                     bar.set_postfix(energy=f"{history.rows[-1]['energy']:.4f}", refresh=False)
             except KeyboardInterrupt:
                 history.interrupted = True

@@ -42,7 +42,9 @@ class Box(Regularizer):
     def __init__(self, variable: str, low: float | Tensor, high: float | Tensor):
         super().__init__(variable)
         if not bool((torch.as_tensor(low) <= torch.as_tensor(high)).all()):
-            raise ValueError(f"{type(self).__name__} needs low <= high in every coordinate; got low {low}, high {high}.")
+            raise ValueError(
+                f"{type(self).__name__} needs low <= high in every coordinate; got low {low}, high {high}."
+            )
         for name, bound in (("low", low), ("high", high)):
             if isinstance(bound, Tensor):
                 self.register_buffer(name, bound)
@@ -57,7 +59,9 @@ class Box(Regularizer):
     def prox(self, v: Tensor, step: Tensor) -> Tensor:
         """The nearest point of the box, like v; the step changes nothing."""
         if isinstance(self.low, Tensor) or isinstance(self.high, Tensor):
-            return torch.minimum(torch.maximum(v, torch.as_tensor(self.low).to(v)), torch.as_tensor(self.high).to(v))
+            return torch.minimum(
+                torch.maximum(v, torch.as_tensor(self.low).to(v)), torch.as_tensor(self.high).to(v)
+            )
         return v.clamp(self.low, self.high)
 
     def shrinkage(self) -> Shrinkage:

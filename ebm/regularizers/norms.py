@@ -106,7 +106,9 @@ class GroupL1(Regularizer):
     def __init__(self, variable: str, size: int | None = None):
         super().__init__(variable)
         if size is not None and (not isinstance(size, int) or size < 1):
-            raise ValueError(f"size is the number of neighbors in a group, at least 1, or None; got {size!r}.")
+            raise ValueError(
+                f"size is the number of neighbors in a group, at least 1, or None; got {size!r}."
+            )
         self.size = size
 
     def grouped(self, v: Tensor) -> Tensor:
@@ -115,7 +117,9 @@ class GroupL1(Regularizer):
             raise ValueError(f"GroupL1 needs rows that are vectors, (B, ..., D); got shape {tuple(v.shape)}.")
         size = v.shape[-1] if self.size is None else self.size
         if v.shape[-1] % size:
-            raise ValueError(f"groups of {size} don't divide the last dimension, {v.shape[-1]}, of {self.variables[0]!r}.")
+            raise ValueError(
+                f"groups of {size} don't divide the last dimension, {v.shape[-1]}, of {self.variables[0]!r}."
+            )
         return v.unflatten(-1, (-1, size))
 
     def cost(self, v: Tensor) -> Tensor:

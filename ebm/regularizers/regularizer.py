@@ -41,9 +41,8 @@ class Regularizer(Energy):
     def __init__(self, variable: str):
         super().__init__()
         if not isinstance(variable, str) or not variable.isidentifier():
-            raise TypeError(
-                f'{type(self).__name__} needs the name of its variable, as in {type(self).__name__}("z"); got {variable!r}.'
-            )
+            who = type(self).__name__
+            raise TypeError(f'{who} needs the name of its variable, as in {who}("z"); got {variable!r}.')
         self.variables = (variable,)
 
     def forward(self, **variables: Tensor) -> Tensor:

@@ -77,4 +77,6 @@ def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="eps must be finite and positive"):
         Adam(eps=0.0)
     with pytest.raises(ValueError, match=r"a setting per row has shape \(3,\).*got \(2,\)"):
-        minimize(bowl, randn(3, 2), Adam(torch.tensor([0.1, 0.2])), given={"center": randn(3, 2)})
+        minimize(
+            bowl, randn(3, 2), Adam(torch.tensor([0.1, 0.2])), given={"center": torch.zeros(3, 2).double()}
+        )

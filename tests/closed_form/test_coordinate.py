@@ -55,7 +55,9 @@ def test_the_same_solution_as_proximal_gradient(name, compiled, data):
     assert solution.converged.all() and expected.converged.all()
     torch.testing.assert_close(solution.value, expected.value, atol=1e-8, rtol=0)
     torch.testing.assert_close(solution.energy, model(y=y, z=solution.value))
-    warm = minimize(model, solution.value + 0.01 * draw(7, 40, seed=2).abs(), CoordinateDescent(compiled), **kwargs)
+    warm = minimize(
+        model, solution.value + 0.01 * draw(7, 40, seed=2).abs(), CoordinateDescent(compiled), **kwargs
+    )
     torch.testing.assert_close(warm.value, expected.value, atol=1e-8, rtol=0)
 
 
@@ -68,7 +70,9 @@ def test_one_sweep_equals_the_textbook_loop(data):
         for j in range(40):
             rest = y[row] - z @ dictionary + z[j] * dictionary[j]
             correlation = dictionary[j] @ rest
-            z[j] = correlation.sign() * (correlation.abs() - 0.3).clamp(min=0) / (dictionary[j] @ dictionary[j])
+            z[j] = (
+                correlation.sign() * (correlation.abs() - 0.3).clamp(min=0) / (dictionary[j] @ dictionary[j])
+            )
         torch.testing.assert_close(solution.value[row], z, atol=1e-12, rtol=0)
 
 
@@ -83,7 +87,9 @@ def test_quadratics_found_by_autograd(compiled):
     a = a @ a.mT + 0.5 * torch.eye(6, dtype=a.dtype)
     given = {"a": a, "b": b}
     start = draw(4, 2, 3, seed=2)
-    solution = minimize(Quadratic(), start, CoordinateDescent(compiled), given=given, tol=1e-10, max_steps=9000)
+    solution = minimize(
+        Quadratic(), start, CoordinateDescent(compiled), given=given, tol=1e-10, max_steps=9000
+    )
     expected = torch.linalg.solve(a, b)
     assert solution.converged.all()
     torch.testing.assert_close(solution.value.flatten(1), expected, atol=1e-7, rtol=0)
@@ -130,7 +136,10 @@ def test_threads_and_precisions_agree(data):
         torch.set_num_threads(threads)
     torch.testing.assert_close(several.value, expected.value, atol=1e-12, rtol=0)
     single = minimize(
-        Reconstruction(dictionary.float()) + 0.3 * L1("z"), Zeros(40), CoordinateDescent(True), given={"y": y.float()}
+        Reconstruction(dictionary.float()) + 0.3 * L1("z"),
+        Zeros(40),
+        CoordinateDescent(True),
+        given={"y": y.float()},
     )
     assert single.value.dtype == torch.float32 and single.converged.all()
     torch.testing.assert_close(single.value.double(), expected.value, atol=1e-4, rtol=0)

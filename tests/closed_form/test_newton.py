@@ -1,4 +1,4 @@
-"""Newton's method: its Hessians against torch.func, its directions against numpy and scipy, its order of convergence,
+"""Newton: its Hessians against torch.func, its directions against numpy and scipy, its order of convergence,
 saddles, and each row on its own."""
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import torch
 from scipy import optimize
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
+from torch.autograd import Function
 
 from ebm import Energy, energy, minimize
 from ebm.infer import Newton, TruncatedNewton
 from ebm.infer.newton import NUDGE, dense, saddle_free
 from ebm.infer.pose import pose
+from ebm.solution import Stop
 from ebm.targets import Himmelblau, Rosenbrock
 
 BOTH = pytest.mark.parametrize("method", [Newton(), TruncatedNewton()], ids=["Newton", "TruncatedNewton"])
@@ -100,7 +102,7 @@ def test_conjugate_gradients_solve_as_exactly_as_the_gradient_is_small() -> None
     residual = torch.linalg.vector_norm((h @ d.unsqueeze(2)).squeeze(2) + g, dim=1) / size
     allowed = size.sqrt().clamp(max=0.5)
     assert (residual <= allowed).all() and (residual[:-2] > 1e-4 * allowed[:-2]).all()  # and no more
-    assert residual[0] < 1e-4 < residual[-1]
+    assert residual[0] < 1e-3 and residual[-1] > 1e-2
 
 
 @pytest.mark.parametrize("low", [-3.0, -0.01, 0.0])
@@ -134,14 +136,19 @@ def test_a_quadratic_takes_one_step() -> None:
 
 
 def test_the_error_squares_at_each_step_down_to_rounding() -> None:
-    target = Rosenbrock(4).double()
-    solution = minimize(target, 1 + 0.1 * randn(20, 4), Newton(), tol=1e-13, trace=True)
-    error = norms(solution, torch.ones(4, dtype=torch.float64))
-    assert (error[-1] < 1e-15).all()
+    tilted = energy(lambda y: (y.exp() - y).sum(1))  # minimum 0; there φ″ = φ‴ = 1: the error e becomes e²/2
+    solution = minimize(tilted, randn(20, 3), Newton(), tol=1e-13, trace=True)
+    error = solution.trace.value.abs()
+    assert (error[-1] <= 1e-13).all()
     before, after = error[:-1], error[1:]
-    near = (before < 1e-2) & (after > 1e-13)
-    assert near.sum() > 20
-    assert (after[near] <= 100 * before[near] ** 2).all()  # |∇³E| / 2|∇²E⁻¹|⁻¹ is of this order
+    near = (before < 0.1) & (after > 1e-14) & (after != before)  # a row that has stopped repeats its last
+    assert near.sum() > 60
+    assert torch.allclose(after[near], before[near] ** 2 / 2, rtol=0.1, atol=1e-15)
+
+
+def test_a_curved_valley_is_solved_to_rounding() -> None:
+    solution = minimize(Rosenbrock(4).double(), 1 + 0.3 * randn(20, 4), Newton(), tol=1e-13)
+    assert solution.converged.all() and (solution.value - 1).abs().max() < 1e-14
 
 
 def test_truncated_steps_shrink_the_error_by_any_factor_in_time() -> None:
@@ -218,7 +225,7 @@ def test_a_flat_direction_does_no_harm(method) -> None:
 @BOTH
 def test_a_slope_without_curvature_is_followed(method) -> None:
     solution = minimize(energy(lambda y: y.sum(1)), randn(2, 3), method, max_steps=20)
-    assert solution.reasons == ["max steps", "max steps"] and (solution.energy < -1e6).all()
+    assert not solution.converged.any() and (solution.energy < -1e6).all()
 
 
 @BOTH
@@ -236,27 +243,32 @@ def test_rows_are_solved_as_if_alone_and_nan_stays_in_its_row(method) -> None:
         assert torch.allclose(alone.value[0], solution.value[row], rtol=1e-10)
 
 
-class Liar(Energy):
-    """E(y) = |y|², and for rows with y_0 > 0 the gradient of -E."""
-
-    closed_form = ("y",)
-
-    def forward(self, y: Tensor) -> Tensor:
-        return (y**2).sum(1)
-
-    def value_and_grad(self, name: str, *, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self(y=y), torch.where(y[:, :1] > 0, -2 * y, 2 * y)
+@BOTH
+def test_a_goal_below_rounding_ends_in_stalled_rows(method) -> None:
+    lifted = energy(lambda y: valley.function(y) + 1.0)
+    solution = minimize(lifted, 0.5 * randn(20, 4).float(), method, tol=0.0, max_steps=300)
+    assert ((solution.stopped_by == Stop.STALLED) | solution.converged).all()
+    assert (solution.stopped_by == Stop.STALLED).any() and (solution.gradient_norm < 1e-2).all()
 
 
 @BOTH
-def test_a_row_that_no_step_lowers_has_stalled(method) -> None:
-    sharp = energy(lambda y: y.abs().sum(1) + y.sum(1))  # flat to one side of its crease: the slope stays
-    start = torch.tensor([[3.0, 1.0]], dtype=torch.float64)
-    assert minimize(sharp, start, method, tol=1e-9).converged.all()
-    lifted = energy(lambda y: valley.function(y) + 1.0)
-    solution = minimize(lifted, 0.5 * randn(20, 4).float(), method, tol=0.0, max_steps=300)
-    assert ((solution.stopped_by == 6) | solution.converged).all() and (solution.stopped_by == 6).any()
-    assert (solution.gradient_norm < 1e-2).all()
+def test_a_gradient_that_points_the_wrong_way_stalls_where_it_was(method) -> None:
+    class Wrong(Function):
+        """|y|² with its gradient's sign turned."""
+
+        @staticmethod
+        def forward(ctx, y):
+            ctx.save_for_backward(y)
+            return (y**2).sum(1)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return -2 * ctx.saved_tensors[0] * grad.unsqueeze(1)
+
+    start = randn(2, 3)
+    solution = minimize(energy(lambda y: Wrong.apply(y)), start, method)
+    assert solution.reasons == ["stalled", "stalled"] and (solution.steps == 1).all()
+    assert torch.equal(solution.value, start)
 
 
 @BOTH

@@ -66,7 +66,9 @@ def test_nonnegative_lasso_equals_sklearn(method, problem):
 def test_group_lasso_meets_the_optimality_conditions(method, problem):
     dictionary, y = problem
     model = Reconstruction(dictionary) + 0.5 * GroupL1("z", 3)
-    z = minimize(model, Zeros(ATOMS), method, given={"y": y}, max_steps=20_000, tol=1e-10).value.view(ROWS, -1, 3)
+    z = minimize(model, Zeros(ATOMS), method, given={"y": y}, max_steps=20_000, tol=1e-10).value.view(
+        ROWS, -1, 3
+    )
     slope = ((z.flatten(1) @ dictionary - y) @ dictionary.T).view_as(z)
     length = z.norm(dim=2, keepdim=True)
     active = length[..., 0] > 0
@@ -105,7 +107,9 @@ def test_the_leading_eigenvector_on_the_sphere():
 
 def hard(size=60):
     """Nesterov's worst function, a chain of springs: L <= 4, E* = -(1 - 1/(n+1))/8 · 4 by solving the system."""
-    matrix = 2 * torch.eye(size, dtype=torch.float64) - torch.diag(torch.ones(size - 1, dtype=torch.float64), 1)
+    matrix = 2 * torch.eye(size, dtype=torch.float64) - torch.diag(
+        torch.ones(size - 1, dtype=torch.float64), 1
+    )
     matrix = matrix - torch.diag(torch.ones(size - 1, dtype=torch.float64), -1)
 
     class Chain(Energy):
@@ -125,7 +129,10 @@ def test_fista_keeps_its_rate_and_ista_does_not_reach_it():
     start = torch.zeros(1, len(best), dtype=torch.float64)
     steps = 40
     excess = {}
-    for method in (FISTA(0.25, backtracking=False, restart=False), ProximalGradient(0.25, backtracking=False)):
+    for method in (
+        FISTA(0.25, backtracking=False, restart=False),
+        ProximalGradient(0.25, backtracking=False),
+    ):
         trace = minimize(chain, start, method, max_steps=steps, tol=0.0, trace=True).trace
         excess[type(method).__name__] = trace.energy[:, 0] - least
     k = torch.arange(1, steps + 1, dtype=torch.float64)
@@ -137,7 +144,7 @@ def test_fista_keeps_its_rate_and_ista_does_not_reach_it():
 
 
 def test_fista_takes_exactly_the_steps_of_the_paper():
-    chain, best, _ = hard(6)
+    chain, _, _ = hard(6)
     start = torch.zeros(1, 6, dtype=torch.float64)
     trace = minimize(chain, start, FISTA(0.2, False, restart=False), max_steps=5, tol=0.0, trace=True).trace
     x = y = np.zeros(6)
@@ -157,7 +164,9 @@ def test_a_restart_makes_fista_linear_on_a_strongly_convex_energy():
     depth = torch.logspace(-2, 0, 20, dtype=torch.float64).expand(2, -1)
     start, given = torch.ones(2, 20, dtype=torch.float64), {"depth": depth}
     steps = {
-        restart: minimize(bowl, start, FISTA(1.0, False, restart), given=given, tol=1e-8, max_steps=3000).steps
+        restart: minimize(
+            bowl, start, FISTA(1.0, False, restart), given=given, tol=1e-8, max_steps=3000
+        ).steps
         for restart in (True, False)
     }
     assert (steps[True] < 0.5 * steps[False]).all(), steps
@@ -172,7 +181,9 @@ def test_backtracking_finds_a_step_below_two_over_the_curvature():
     posed, u = pose(bowl, torch.ones(4, 2, dtype=torch.float64), {"depth": depth})
     for method in (ProximalGradient(), FISTA()):
         state = method.step(posed, method.init(posed, u))
-        assert (state["step"] * depth <= 1).all() and (2 * state["step"] * depth > 1).all() | (state["step"] == 1).any()
+        assert (state["step"] * depth <= 1).all() and (2 * state["step"] * depth > 1).all() | (
+            state["step"] == 1
+        ).any()
         assert state["step"].tolist() == [1.0, 1.0, 0.125, 1 / 1024]
 
 
@@ -217,7 +228,9 @@ def test_without_a_prox_they_are_gradient_methods():
         posed, u = pose(bowl, torch.zeros(1, 2, dtype=torch.float64), None)
         state = method.init(posed, u)
         torch.testing.assert_close(state["gradient_norm"], torch.full((1,), 2**0.5, dtype=torch.float64))
-        torch.testing.assert_close(method.step(posed, state)["u"], torch.full((1, 2), 0.5, dtype=torch.float64))
+        torch.testing.assert_close(
+            method.step(posed, state)["u"], torch.full((1, 2), 0.5, dtype=torch.float64)
+        )
 
 
 def test_long_steps_do_not_hide_the_gradient():
@@ -245,7 +258,9 @@ def test_implicit_derivative_of_the_lasso_against_the_closed_form_on_its_support
         torch.testing.assert_close(came[row], expected, atol=1e-8, rtol=0)
 
 
-@pytest.mark.parametrize("method", [ProximalGradient(0.2, False), FISTA(0.2, False), SpaRSA()], ids=["I", "F", "S"])
+@pytest.mark.parametrize(
+    "method", [ProximalGradient(0.2, False), FISTA(0.2, False), SpaRSA()], ids=["I", "F", "S"]
+)
 def test_unrolled_derivative_of_the_lasso_equals_the_implicit_one(method, problem):
     dictionary, data = problem
     slopes = {}
