@@ -1,4 +1,4 @@
-"""Sparse codes of photo patches: ½|y - zD|² + λ|z|₁ to a relative duality gap of 1e-6, beside scikit-learn and spams.
+"""Sparse codes of photo patches to a relative duality gap of 1e-6, beside scikit-learn and spams.
 
 10,000 whitened 12 x 12 patches, each brought to length 1, and a dictionary of 288 atoms learned from others;
 about 30 atoms are active at λ = 0.1. The gap that is recorded is Σ gap / Σ E over all rows, in float64, for

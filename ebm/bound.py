@@ -43,7 +43,8 @@ class Bound(Rows):
     def evaluate(self, free: Mapping[str, Any], terms: tuple[Term, ...] | None = None) -> Tensor:
         """`__call__` without the check of names, optionally of some of the terms."""
         total: Tensor | None = None
-        held, cache = self.held, dict[int, Any]()
+        cache: dict[int, Any] = {}
+        held = self.held
         for leaf, arguments, weight, _ in self.summands if terms is None else terms:
             values = {}  # as `arguments` does it; this is the innermost loop of all, and calls add up
             for name, e in arguments:

@@ -1,4 +1,4 @@
-"""Coordinate descent, for energies that are quadratic in u apart from terms that act on each coordinate alone.
+"""Coordinate descent, for energies that are quadratic in u apart from terms that act on one coordinate each.
 
     E(u) = ½ uᵀAu - bᵀu + c + Σ_j h_j(u_j),        u_j ← prox_{h_j / A_jj}(u_j - g_j / A_jj),    g = Au - b
 
@@ -55,12 +55,12 @@ class CoordinateDescent(Method):
     proximal = True
     differentiable = False
 
-    def __init__(self, compiled: bool = False, sweeps: int = 100):
+    def __init__(self, compiled: bool = False, sweeps: int = 30):
         self.compiled, self.sweeps = compiled, count("sweeps", sweeps)
         if compiled and not available():
             raise ImportError(
-                "CoordinateDescent(compiled=True) needs numba, which is not installed: pip install 'ebm-lab[compiled]', "
-                "or use compiled=False (slower, the same answer)."
+                "CoordinateDescent(compiled=True) needs numba, which is not installed: pip install "
+                "'ebm-lab[compiled]', or use compiled=False (slower, the same answer)."
             )
 
     def init(self, problem: Problem, u: Tensor) -> State:
@@ -121,8 +121,9 @@ def shrinkages(problem: Problem, u: Tensor) -> Bounds:
         if term is not None:
             if not hasattr(term.leaf, "shrinkage"):
                 raise TypeError(
-                    f"coordinate descent takes terms that soften and clip each coordinate alone (L1, NonNegativeL1, "
-                    f"Box, NonNegative); {term.label} on {name!r} offers no `shrinkage`. Use SpaRSA or FISTA."
+                    f"coordinate descent takes terms that soften and clip each coordinate alone (L1, "
+                    f"NonNegativeL1, Box, NonNegative); {term.label} on {name!r} offers no `shrinkage`. Use "
+                    f"SpaRSA or FISTA."
                 )
             threshold, low, high = term.leaf.shrinkage()
             threshold = threshold * term.weight

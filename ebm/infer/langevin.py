@@ -24,7 +24,7 @@ class Langevin(Sampler):
     """Unadjusted Langevin dynamics: fast, and biased by O(ε).
 
     u ← u - ε ∇E(u) + √(2ε/β) ξ. A large β makes the noise small beside the gradient, as is usual for images.
-    A chain that becomes NaN or infinite stays so; `sample` says which.
+    A chain that comes to where the energy is NaN or infinite is lost; `sample` says which.
 
     Args:
         step_size: ε > 0, one number or one per chain (B,). Stable below 2/L, L the largest curvature of E.
@@ -48,10 +48,15 @@ class Langevin(Sampler):
 
     def init(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:
         drift = setting(problem, self.step_size, u)
-        return {"u": u, "drift": drift, "spread": (2 * drift / setting(problem, beta, u)).sqrt()}
+        spread = (2 * drift / setting(problem, beta, u)).sqrt()
+        return {"u": u, "drift": drift, "spread": spread, "energies": u.new_zeros(len(u))}
 
     def step(self, problem: Problem, state: State, noise: Noise) -> tuple[State, Info]:
         u, drift, spread = state["u"], state["drift"], state["spread"]
-        _, gradient = problem.value_and_grad(u)
+        value, gradient = problem.value_and_grad(u)
         u = torch.addcmul(u, drift, gradient, value=-1).addcmul_(spread, noise["normal"])
-        return {**state, "u": u}, {}
+        return {
+            **state,
+            "u": u,
+            "energies": state["energies"] + value,
+        }, {}  # a sum remembers NaN and infinity

@@ -3,126 +3,34 @@
     u⁺ = prox(u - t ∇f(u), t)                  prox(v, t) = argmin_w t h(w) + ½|w - v|²
 
     ISTA      t fixed, or the first of s, s/2, s/4, ... with f(u⁺) <= f(u) + ⟨∇f(u), u⁺ - u⟩ + |u⁺ - u|² / 2t
-    FISTA     the same step from v_k = u_k + (τ_{k-1} - 1) / τ_k (u_k - u_{k-1}), τ_k = (1 + √(1 + 4
-    τ_{k-1}²)) / 2 SpaRSA    t = |Δu|² / ⟨Δu, Δ∇f⟩, halved until E(u⁺) <= max(the last m energies) - σ |u⁺ -
-    u|² / 2t
+    FISTA     the same step from v = u_k + (τ_{k-1} - 1) / τ_k (u_k - u_{k-1}), τ_k = ½ + √(¼ + τ_{k-1}²)
+    SpaRSA    t = |Δu|² / ⟨Δu, Δ∇f⟩, halved until E(u⁺) <= max(the last m energies) - σ |u⁺ - u|² / 2t
 
 Every row has its own t. The test is on the generalized gradient |u - u⁺| / t, which is |∇f| where h = 0:
-without a term that has a prox these are gradient methods.
+without terms that have a prox these are gradient methods.
 
 Reference: Beck & Teboulle (2009), "A Fast Iterative Shrinkage-Thresholding Algorithm", eqs. 3.1, 4.1-4.3;
-restart:
-O'Donoghue & Candès (2015), sect. 3.2; Wright, Nowak & Figueiredo (2009), "Sparse Reconstruction by Separable
-Approximation", sect. II; Barzilai & Borwein (1988), eq. 5.
+O'Donoghue & Candès (2015), sect. 3.2 (restart); Wright, Nowak & Figueiredo (2009), "Sparse Reconstruction by
+Separable Approximation", sect. II; Barzilai & Borwein (1988), eq. 5.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 import torch
 from torch import Tensor
 
-from ebm.infer.method import Method, State, count, fraction, positive, stop_where
+from ebm.infer.method import State, count, fraction
+from ebm.infer.proximal_step import ProximalStep, rounding, start, take_step
 from ebm.problem import Problem
 from ebm.rows import dot, expand, norm
-from ebm.solution import Stop
 
-HALVINGS = 50  # of a step, after which its row counts as stalled
 SHORTEST, LONGEST = 1e-10, 1e10  # a Barzilai-Borwein step
-STEP = ("step", "next", "move", "square")  # what `take_step` returns
-
-
-class ProximalStep(Method):
-    """What these methods share: the proximal step of each row, halved until the method accepts where it leads."""
-
-    proximal = True
-
-    def __init__(self, step_size: float | Tensor):
-        self.step_size = positive("step_size", step_size)
-
-    def first_step(self, problem: Problem, u: Tensor) -> Tensor:
-        """The first trial step of each row, (B,)."""
-        step = torch.as_tensor(problem.per_row(self.step_size), dtype=u.dtype, device=u.device)
-        return step.expand(len(u)).clone()
-
-    @abstractmethod
-    def accepts(self, state: State, point: State) -> Tensor:
-        """Which rows may go from state["u"] to point["u"], a step of length point["step"] away, (B,) bool."""
-
-    def advance(self, problem: Problem, state: State, gradient: bool = True) -> State:
-        """The next point: where the step leads, f, h and, if asked for, ∇f there; `stalled` where no step will do.
-
-        Args:
-            state: `u`, `slope` = ∇f(u), the step of each row, and what `accepts` needs.
-        """
-        point = _look(problem, {name: state[name] for name in STEP}, gradient)
-        refused = ~self.accepts(state, point)
-        failed = refused.nonzero().flatten()
-        if len(failed) and not torch.is_grad_enabled():  # then what follows writes into it
-            point |= {name: state[name].clone() for name in STEP}
-            point["u"] = point["next"]
-        for _ in range(HALVINGS):
-            if not len(failed):
-                break
-            part, old = problem.rows(failed), {name: tensor[failed] for name, tensor in state.items()}
-            step = take_step(part, old["u"], old["slope"], 0.5 * point["step"][failed])
-            shorter = _look(part, step, gradient)
-            point = {name: _put(tensor, failed, shorter[name]) for name, tensor in point.items()}
-            failed = failed[~self.accepts(old, shorter)]
-        point["stalled"] = stop_where(torch.zeros_like(refused).index_fill(0, failed, True), Stop.STALLED)
-        return point
-
-    def verdict(self, state: State, tol: float) -> Tensor:
-        codes = super().verdict(state, tol)
-        return torch.maximum(codes, state["stalled"] * (codes == 0))
-
-
-def take_step(problem: Problem, u: Tensor, slope: Tensor, step: Tensor) -> State:
-    """A step of each row: its length t, (B,), `next` = u⁺ = prox(u - t ∇f(u), t), the `move` u⁺ - u and its `square`."""
-    after = problem.prox(torch.addcmul(u, expand(step, u), slope, value=-1), step)
-    move = after - u
-    return {"step": step, "next": after, "move": move, "square": dot(move, move)}
-
-
-def _look(problem: Problem, step: State, gradient: bool) -> State:
-    """What is known where a step leads: `smooth` = f, `rest` = h and, if asked for, `slope` = ∇f."""
-    u = step["next"]
-    if gradient:
-        smooth, slope = problem.value_and_grad(u, smooth=True)
-        more = {"slope": slope}
-    else:
-        smooth, more = problem.value(u, smooth=True), {}
-    return {
-        **step,
-        "u": u,
-        "smooth": smooth,
-        "rest": problem.prox_value(u) + torch.zeros_like(smooth),
-        **more,
-    }
-
-
-def _start(problem: Problem, u: Tensor, step: Tensor) -> State:
-    nowhere = {"step": step, "next": u, "stalled": torch.zeros_like(step, dtype=torch.uint8)}
-    return _look(problem, nowhere, True)
-
-
-def _put(tensor: Tensor, rows: Tensor, values: Tensor) -> Tensor:
-    """The tensor with new values in some rows; written in place where no graph needs the old ones."""
-    return (
-        tensor.index_copy(0, rows, values) if torch.is_grad_enabled() else tensor.index_copy_(0, rows, values)
-    )
-
-
-def _rounding(value: Tensor) -> Tensor:
-    """How much of a difference between energies near `value` may be rounding."""
-    return 16 * torch.finfo(value.dtype).eps * value.abs()
 
 
 def below_bound(state: State, point: State) -> Tensor:
-    """f(u⁺) <= f(u) + ⟨∇f(u), u⁺ - u⟩ + |u⁺ - u|² / 2t, up to rounding, (B,) bool (Beck & Teboulle, eq. 2.5)."""
+    """f(u⁺) <= f(u) + ⟨∇f(u), u⁺ - u⟩ + |u⁺ - u|² / 2t, up to rounding (Beck & Teboulle, eq. 2.5)."""
     bound = state["smooth"] + dot(state["slope"], point["move"]) + point["square"] / (2 * point["step"])
-    return point["smooth"] <= bound + _rounding(state["smooth"])
+    return point["smooth"] <= bound + rounding(state["smooth"])
 
 
 class ProximalGradient(ProximalStep):
@@ -150,7 +58,7 @@ class ProximalGradient(ProximalStep):
         self.backtracking = backtracking
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        return self._state(problem, _start(problem, u, self.first_step(problem, u)))
+        return self._state(problem, start(problem, u, self.first_step(problem, u)))
 
     def step(self, problem: Problem, state: State) -> State:
         return self._state(problem, self.advance(problem, state))
@@ -183,7 +91,7 @@ class FISTA(ProximalStep):
         self.backtracking, self.restart = backtracking, restart
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        point = _start(problem, u, self.first_step(problem, u))
+        point = start(problem, u, self.first_step(problem, u))
         step = take_step(problem, u, point["slope"], point["step"])
         return self._state(point, u, step["square"].sqrt() / step["step"], torch.zeros_like(step["step"]))
 
@@ -207,7 +115,7 @@ class FISTA(ProximalStep):
 
 
 class SpaRSA(ProximalStep):
-    """Proximal gradient steps of Barzilai-Borwein length: cheap and, on sparse codes, several times faster than FISTA.
+    """Proximal gradient steps of Barzilai-Borwein length; on sparse codes several times faster than FISTA.
 
     A step is accepted if it lowers the energy below the greatest of the last `memory` ones. The test is on
     |u - u⁺| / min(t, 1), at least the generalized gradient of a step of length 1 (a long step alone would
@@ -234,7 +142,7 @@ class SpaRSA(ProximalStep):
         self.monotone = memory == 1  # type: ignore[misc]
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        point = _start(problem, u, self.first_step(problem, u))
+        point = start(problem, u, self.first_step(problem, u))
         recent = (point["smooth"] + point["rest"]).unsqueeze(1).repeat(1, self.memory)
         return self._state(problem, point, recent)
 
@@ -254,7 +162,7 @@ class SpaRSA(ProximalStep):
     def accepts(self, state: State, point: State) -> Tensor:
         goal = state["recent"].amax(1)
         promised = self.decrease * point["square"] / (2 * point["step"])
-        return point["smooth"] + point["rest"] <= goal - promised + _rounding(goal)
+        return point["smooth"] + point["rest"] <= goal - promised + rounding(goal)
 
     def _state(self, problem: Problem, point: State, recent: Tensor) -> State:
         slope = point["slope"]

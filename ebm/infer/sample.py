@@ -61,13 +61,13 @@ def sample(
 
     Returns:
         `Samples`, whose value is (N, B, *shape), detached; its counts are of the steps after the burn-in
-        (without a test, of the draws that were kept).
+        (`nonfinite` without a test: of the draws, at least 1 where only the energy was NaN or infinite).
 
     Raises:
         TypeError, ValueError: for input that does not fit together, saying what was expected and what came.
 
     Warns:
-        RuntimeWarning: if chains became NaN or infinite, or never left a start that is.
+        RuntimeWarning: if chains came to where the energy is NaN or infinite, or never left such a start.
 
     Example:
         >>> from ebm import energy
@@ -147,17 +147,18 @@ class _Chains:
         counts = self.walk(num_samples * thin, kept, thin)
         value = self.problem.unpack(kept["u"]) if by_name else kept["u"]
         if counts:
-            share = counts["accepted"] / (num_samples * thin)
+            share = counts["accepted"].to(kept["u"].dtype) / (num_samples * thin)
             return Samples(value, share, counts["divergent"], counts["nonfinite"], kept["value"])
-        nonfinite = self.lost().long()  # what has become NaN or infinite stays so: look only if the end is
-        if bool(nonfinite.any()):
-            nonfinite = (~torch.isfinite(kept["u"].reshape(*kept["u"].shape[:2], -1))).any(2).sum(0)
+        nonfinite = self.lost().long()
+        if bool(nonfinite.any()):  # else no draw is NaN or infinite, for what has become so stays so
+            draws = (~torch.isfinite(kept["u"].reshape(*kept["u"].shape[:2], -1))).any(2).sum(0)
+            nonfinite = torch.maximum(nonfinite, draws)
         none = torch.zeros_like(nonfinite)
         return Samples(value, torch.ones_like(none, dtype=kept["u"].dtype), none, nonfinite)
 
     def lost(self) -> Tensor:
-        """The chains that stand where something is NaN or infinite, (B,); one that can reject began there."""
-        parts = [self.state[name] for name in ("u", "value", "gradient") if name in self.state]
+        """The chains whose state holds something NaN or infinite, (B,); one that can reject began there."""
+        parts = [self.state[name] for name in ("u", "value", "gradient", "energies") if name in self.state]
         return torch.stack([~torch.isfinite(flat(part)).all(1) for part in parts]).any(0)
 
 
@@ -198,7 +199,7 @@ def _report(lost: Tensor, method: Sampler) -> None:
         what = "never left a start where the energy or its gradient is NaN or infinite"
         cure = "Start them where both are finite"
     else:
-        what = "became NaN or infinite, and their draws from then on are no samples"
+        what = "came to where the energy is NaN or infinite, and their draws from then on are no samples"
         cure = "Take a smaller step_size, start lower in energy, or use MALA, which rejects such steps"
     warnings.warn(
         f"{type(method).__name__}: {len(rows)} of {len(lost)} chains {what} (rows {shown}). {cure}; "

@@ -21,7 +21,7 @@ PATIENCE = 10  # steps without use after which an atom is replaced
 
 
 class DictionaryStatistics:
-    """What a stream of data y and codes z has told about the dictionary; A, B and how long each atom lay idle.
+    """What data y and their codes z have told about the dictionary: A, B and how long each atom lay idle.
 
     Args:
         dictionary: D, (K, P), unit rows; for the shapes, dtype and device.
@@ -53,7 +53,7 @@ class DictionaryStatistics:
                 torch.div(best, torch.linalg.vector_norm(best).clamp_(min=tiny), out=atom)
 
     def replace_idle(self, dictionary: Tensor, y: Tensor, energy: Tensor) -> int:
-        """Give atoms that nothing uses the data (B, P) of the highest energy (B,), in place; how many were given."""
+        """Give idle atoms the data (B, P) of the highest energy (B,), in place; returns how many."""
         dead = (self.idle >= PATIENCE).nonzero().flatten()
         worst = energy.argsort(descending=True)[: len(dead)]
         length = torch.linalg.vector_norm(y[worst], dim=1, keepdim=True)

@@ -25,7 +25,7 @@ from ebm.rows import dot
 
 @dataclass(frozen=True)
 class Correlations(Rows):
-    """What is known of rows y once they are given: c = yDᵀ (B, K), ½|y|² (B,), and G = DDᵀ (K, K), the same for all."""
+    """What is known once y is given: c = yDᵀ (B, K), ½|y|² (B,), and G = DDᵀ (K, K), the same for all."""
 
     linear: Tensor
     constant: Tensor
@@ -136,6 +136,6 @@ class Reconstruction(Energy):
         expected = self.dictionary.shape[dim]
         if value.ndim != 2 or value.shape[1] != expected:
             raise ValueError(
-                f"{name} must be (B, {expected}): the dictionary has {what}, shape {tuple(self.dictionary.shape)}; got "
-                f"{name} of shape {tuple(value.shape)}."
+                f"{name} must be (B, {expected}): the dictionary has {what}, shape "
+                f"{tuple(self.dictionary.shape)}; got {name} of shape {tuple(value.shape)}."
             )

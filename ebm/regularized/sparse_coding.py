@@ -107,9 +107,7 @@ class SparseCoding(Sum):
         """The first term."""
         part = self.parts["Reconstruction"]
         if not isinstance(part, Reconstruction):
-            raise TypeError(
-                f"the first term of sparse coding is a Reconstruction; found {type(part).__name__}."
-            )
+            raise TypeError(f"the first term is a Reconstruction; found {type(part).__name__}.")
         return part
 
     @property
@@ -118,9 +116,7 @@ class SparseCoding(Sum):
         weighted = next(part for name, part in self.parts.items() if name != "Reconstruction")
         part = weighted.part if isinstance(weighted, View) else weighted
         if not isinstance(part, Regularizer):
-            raise TypeError(
-                f"the second term of sparse coding is a Regularizer; found {type(part).__name__}."
-            )
+            raise TypeError(f"the second term is a Regularizer; found {type(part).__name__}.")
         return part
 
     @property
@@ -170,10 +166,6 @@ class SparseCoding(Sum):
             TypeError: if the regularizer has no `dual_norm`.
         """
         regularizer = self.regularizer
-        if not hasattr(regularizer, "dual_norm"):
-            raise TypeError(
-                f"a duality gap needs a regularizer with a dual_norm; {regularizer.label} has none."
-            )
         y64, z64, atoms = y.double(), z.double(), self.dictionary.double()
         residual = y64 - z64 @ atoms
         scale = (self.sparsity / regularizer.dual_norm(residual @ atoms.T)).clamp(max=1)
@@ -191,7 +183,7 @@ class SparseCoding(Sum):
         generator: torch.Generator | None = None,
         progress: bool = True,
     ) -> History:
-        """Learn the dictionary from data: codes of a batch, then the best atoms for all codes so far, in turn.
+        """Learn the dictionary: codes of a batch, then the best atoms for all codes so far, in turn.
 
         Atoms that no code has used for ten steps are replaced by the data that is explained worst. The
         dictionary changes in place, step by step; an interrupt (Ctrl-C) ends the learning after the last
@@ -222,10 +214,8 @@ class SparseCoding(Sum):
             try:
                 for _ in bar:
                     if len(order) < batch_size:
-                        order = torch.randperm(len(y), generator=generator, device=_home(generator)).to(
-                            y.device
-                        )
-                    batch, order = y[order[:batch_size]], order[batch_size:]
+                        order = torch.randperm(len(y), generator=generator, device=_home(generator))
+                    batch, order = y[order[:batch_size].to(y.device)], order[batch_size:]
                     codes = self.infer(batch, tol=tol)
                     z = codes.value
                     if not isinstance(z, Tensor):

@@ -52,6 +52,14 @@ class Regularizer(Energy):
     def cost(self, v: Tensor) -> Tensor:
         """The energy of the variable's value v, (B, *shape) -> (B,)."""
 
+    def dual_norm(self, v: Tensor) -> Tensor:
+        """The least s >= 0 for which v / s is a subgradient at 0, (B,); only norms have one.
+
+        Raises:
+            TypeError: if this regularizer is no norm.
+        """
+        raise TypeError(f"a duality gap needs a regularizer with a dual_norm; {self.label} has none.")
+
     def extra_repr(self) -> str:
         return ", ".join(self.variables)
 

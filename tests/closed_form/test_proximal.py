@@ -1,4 +1,4 @@
-"""Proximal gradient methods: the lasso against scikit-learn and its optimality conditions, rates, restarts, steps."""
+"""Proximal gradient methods: the lasso against scikit-learn and its optimality, rates, restarts, steps."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def test_the_nearest_point_of_a_set(method, wall):
         return 1.5 * ((y - center) ** 2).sum(1)
 
     center = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    solution = minimize(distance + wall, torch.zeros_like(center), method, given={"center": center}, tol=1e-9)
+    solution = minimize(
+        distance + wall, torch.zeros_like(center), method, given={"center": center}, tol=1e-9
+    )
     expected = wall.prox(center, torch.ones(4, dtype=center.dtype))
     torch.testing.assert_close(solution.value, expected, atol=1e-8, rtol=0)
     torch.testing.assert_close(solution.energy, 1.5 * ((expected - center) ** 2).sum(1))
@@ -106,7 +108,7 @@ def test_the_leading_eigenvector_on_the_sphere():
 
 
 def hard(size=60):
-    """Nesterov's worst function, a chain of springs: L <= 4, E* = -(1 - 1/(n+1))/8 · 4 by solving the system."""
+    """Nesterov's worst function, a chain of springs, with L <= 4; its minimum by solving the system."""
     matrix = 2 * torch.eye(size, dtype=torch.float64) - torch.diag(
         torch.ones(size - 1, dtype=torch.float64), 1
     )
@@ -234,7 +236,7 @@ def test_without_a_prox_they_are_gradient_methods():
 
 
 def test_long_steps_do_not_hide_the_gradient():
-    """prox(u - t g, t) / t shrinks as t grows: a Barzilai-Borwein step of 10⁶ must not pass for convergence."""
+    """|u - prox(u - t g, t)| / t shrinks as t grows: a step of 10⁶ must not pass for convergence."""
     model = Reconstruction(1e-3 * torch.eye(2, dtype=torch.float64)) + 1e-9 * L1("z")
     y = torch.ones(1, 2, dtype=torch.float64)
     posed, u = pose(model, Zeros(2), {"y": y})

@@ -48,7 +48,7 @@ def plane_moments(y: Tensor) -> Tensor:
 
 
 def assert_moments(
-    draws: Tensor, moments: Callable[[Tensor], Tensor], exact: Tensor, sharp: float = 0.05
+    draws: Tensor, moments: Callable[[Tensor], Tensor], exact: Tensor, sharp: float = 0.06
 ) -> None:
     """Within 4 standard errors. Chains are independent, so the spread of their means is an honest error.
 
@@ -64,7 +64,7 @@ def per_chain(*values: float, chains: int) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).repeat_interleave(chains)
 
 
-# Moments --------------------------------------------------------------------------------------------------------
+# Moments ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("beta", [0.5, 2.0])
@@ -121,7 +121,7 @@ def test_exact_moments_of_many_modes(
     assert_moments(draws.value, plane_moments, moments_by_quadrature(target, beta))
 
 
-# The arithmetic of one step -------------------------------------------------------------------------------------
+# The arithmetic of one step --------------------------------------------------------------------------
 
 
 def acceptance(
@@ -248,7 +248,7 @@ def test_ula_step_by_hand(generator: torch.Generator) -> None:
     assert draws.energy is None and draws.accepted.tolist() == [1.0, 1.0, 1.0]
 
 
-# What goes wrong is counted, chain by chain ---------------------------------------------------------------------
+# What goes wrong is counted, chain by chain ----------------------------------------------------------
 
 
 @energy
@@ -271,13 +271,9 @@ def test_a_broken_chain_leaves_its_neighbors_alone(method: Sampler) -> None:
         broken = run(which)  # the draws are those of the energy with a wall
         assert bool(torch.isfinite(broken.value).all()) and bool(torch.isfinite(broken.energy).all())
         assert float(broken.value[:, 2].square().sum(1).max()) <= 1
-    else:
-        with pytest.warns(
-            RuntimeWarning, match=r"1 of 5 chains became NaN or infinite.*rows 2.*smaller step_size"
-        ):
+    else:  # here the energy alone is NaN: the gradient is 0, and the chain walks on
+        with pytest.warns(RuntimeWarning, match=r"1 of 5 chains came to where .*rows 2.*smaller step_size"):
             broken = run(which)
-        lost = torch.isnan(broken.value[:, 2]).any(1)
-        assert int(broken.nonfinite[2]) == int(lost.sum()) and bool(lost[-1]) and not bool(lost[0])
     others = ~which
     assert broken.nonfinite[others].tolist() == [0] * 4 and int(broken.nonfinite[2]) > 0
     assert bool((broken.value[:, others] == healthy.value[:, others]).all())
@@ -285,8 +281,20 @@ def test_a_broken_chain_leaves_its_neighbors_alone(method: Sampler) -> None:
     assert healthy.nonfinite.tolist() == [0] * 5
 
 
+def test_a_runaway_chain_is_told_and_counted(generator: torch.Generator) -> None:
+    """For ε > 2/λ ULA explodes; the draws that are infinite are counted exactly."""
+    target = DoubleWell(2).double()
+    start = torch.full((3, 2), 1.5, dtype=torch.float64)
+    step = per_chain(0.01, 2.0, 0.01, chains=1)
+    with pytest.warns(RuntimeWarning, match=r"Langevin: 1 of 3 chains .* \(rows 1\)"):
+        draws = sample(target, start, Langevin(step), num_samples=40, generator=generator)
+    lost = (~torch.isfinite(draws.value)).any(2).sum(0)
+    assert draws.nonfinite.tolist() == lost.tolist() and 20 < int(lost[1]) < 40
+    assert lost[::2].tolist() == [0, 0]
+
+
 def test_divergent_steps_are_counted(generator: torch.Generator) -> None:
-    """Beyond 2/√λ the leapfrog's error grows without bound; the chain with the small step is not concerned."""
+    """Beyond 2/√λ the leapfrog's error grows without bound; a chain with a small step is not concerned."""
     step = per_chain(0.1, 2.5, chains=1)
     start = torch.ones(2, 3, dtype=torch.float64)
     target = Gaussian(torch.zeros(3, dtype=torch.float64))
@@ -310,7 +318,7 @@ def test_a_start_without_density_is_left_or_told(generator: torch.Generator) -> 
     assert int(draws.nonfinite[2]) == 300
 
 
-# The driver -----------------------------------------------------------------------------------------------------
+# The driver ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", [Langevin(0.1), MALA(0.1), HMC(0.2, 3)], ids=["ULA", "MALA", "HMC"])
@@ -338,11 +346,11 @@ def test_any_shape_and_several_variables(method: Sampler) -> None:
 
     @energy
     def both(y: Tensor, z: Tensor) -> Tensor:
-        return (y**4).flatten(1).sum(1) + (z - y[:, 0, 0]) ** 2
+        return (y**2).flatten(1).sum(1) + (z - y[:, 0, 0]) ** 2
 
     @energy
     def flat(v: Tensor) -> Tensor:
-        return (v[:, :12] ** 4).sum(1) + (v[:, 12] - v[:, 0]) ** 2
+        return (v[:, :12] ** 2).sum(1) + (v[:, 12] - v[:, 0]) ** 2
 
     start = torch.randn(5, 13, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     over = {"y": start[:, :12].view(5, 3, 4), "z": start[:, 12]}
@@ -360,11 +368,10 @@ def test_any_shape_and_several_variables(method: Sampler) -> None:
 def test_bad_input_is_told() -> None:
     start, target = torch.zeros(2, 3, dtype=torch.float64), gaussian()
 
-    def refuses(
-        error: type[Exception], words: str, method: object = Langevin(0.1), y: object = start, **o: object
-    ):
+    def refuses(error: type[Exception], words: str, method: object = Langevin(0.1), **other: object) -> None:
+        settings: dict = {"over": start, "method": method, "num_samples": 1, **other}
         with pytest.raises(error, match=words):
-            sample(target, y, method, **{"num_samples": 1, **o})  # type: ignore[arg-type]
+            sample(target, **settings)
 
     refuses(TypeError, "must be a sampler such as", GradientDescent(0.1))
     refuses(ValueError, "num_samples must be an integer of at least 1; got 0", num_samples=0)
@@ -375,7 +382,9 @@ def test_bad_input_is_told() -> None:
     refuses(ValueError, r"per row has shape \(2,\).*got \(3,\)", beta=torch.ones(3))
     refuses(ValueError, r"per row has shape \(2,\).*got \(5,\)", MALA(torch.ones(5)))
     refuses(ValueError, r"one per coordinate, shape \(3,\); got \(2,\)", HMC(0.1, 2, mass=torch.ones(2)))
-    refuses(TypeError, "moves along a gradient, and y holds Choices", y=Choices(torch.zeros(2, 3).long(), 2))
+    refuses(
+        TypeError, "moves along a gradient, and y holds Choices", over=Choices(torch.zeros(2, 3).long(), 2)
+    )
     for make in (Langevin, MALA, HMC):
         with pytest.raises(ValueError, match="step_size must be finite and positive; got -0.1"):
             make(-0.1)
@@ -390,14 +399,14 @@ def test_bad_input_is_told() -> None:
             sample(energy(wrong), start, Langevin(0.1), num_samples=1)
 
 
-# Compiled -------------------------------------------------------------------------------------------------------
+# Compiled ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(
     not shutil.which("g++") and not shutil.which("clang++"), reason="torch.compile needs a C++ compiler"
 )
 def test_compiled_equals_eager_to_rounding() -> None:
-    """13 steps: two compiled calls of five, and a rest; then other chains and row data without compiling anew."""
+    """13 steps: two compiled calls of five, and a rest; then with other row data, and other chains."""
 
     @energy
     def bent(y: Tensor, center: Tensor) -> Tensor:
@@ -424,7 +433,7 @@ def test_what_cannot_be_compiled_is_said_and_sampled_all_the_same(method: Sample
 
     start = torch.zeros(3, 2, dtype=torch.float64)
     eager = sample(branching, start, method, num_samples=6, generator=torch.Generator().manual_seed(0))
-    with pytest.warns(RuntimeWarning, match="torch.compile cannot take this energy.*The reason: "):
+    with pytest.warns(RuntimeWarning, match=r"compile cannot take this energy.*The reason: "):
         plain = sample(
             branching, start, method, num_samples=6, generator=torch.Generator().manual_seed(0), compile=True
         )
