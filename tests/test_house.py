@@ -27,7 +27,8 @@ MAX_LINES = 250
 # and those on its own floor but not in a circle. "" is ebm/__init__.py, the face of the house, which only the
 # top floor looks at.
 FLOORS = {
-    0: "binder bound choices derivative energy function nodes problem progress rows signature solution split staged",
+    0: "binder bound choices derivative energy function nodes problem progress rows signature solution split "
+    "staged",
     1: "nets data targets regularizers",
     2: "infer",
     3: "history latent loss marginal measure train",

@@ -171,8 +171,16 @@ def of(function: Callable[[Tensor], Tensor]) -> Energy:
 ENERGIES: dict[str, tuple[Callable[..., None], Energy, str]] = {
     "one number for all": (check_rows, of(lambda y: (y**2).sum()), r"expected shape \(3,\), came \(\)"),
     "a column": (check_rows, of(lambda y: (y**2).sum(1, True)), r"expected shape \(3,\), came \(3, 1\)"),
-    "another dtype": (check_rows, of(lambda y: (y**2).sum(1).float()), "expected torch.float64 on cpu, came torch.float32"),
-    "NaN": (check_rows, of(lambda y: y.sum(1).log()), r"finite at the example; it does not hold in 2 of 3 rows, \[0, 2\]"),
+    "another dtype": (
+        check_rows,
+        of(lambda y: (y**2).sum(1).float()),
+        "expected torch.float64 on cpu, came torch.float32",
+    ),
+    "NaN": (
+        check_rows,
+        of(lambda y: y.sum(1).log()),
+        r"finite at the example; it does not hold in 2 of 3 rows, \[0, 2\]",
+    ),
     "an indicator of other values": (
         check_rows,
         type("Half", (Bowl,), {"indicator": True})(),
@@ -188,8 +196,16 @@ ENERGIES: dict[str, tuple[Callable[..., None], Energy, str]] = {
         of(lambda y: (y**2).sum(1) * torch.arange(len(y))),
         "permuting the rows permutes their energies: row 0",
     ),
-    "a view": (check_rows, of(lambda y: (y.view(-1) ** 2).view(len(y), -1).sum(1)), "non-contiguous .*not view"),
-    "nothing of no rows": (check_rows, of(lambda y: ((y / y.shape[0] * len(y)) ** 2).sum(1) / (len(y) // len(y))), "B = 0"),
+    "a view": (
+        check_rows,
+        of(lambda y: (y.view(-1) ** 2).view(len(y), -1).sum(1)),
+        "non-contiguous .*not view",
+    ),
+    "nothing of no rows": (
+        check_rows,
+        of(lambda y: ((y / y.shape[0] * len(y)) ** 2).sum(1) / (len(y) // len(y))),
+        "B = 0",
+    ),
     "a constant of float64": (
         check_rows,
         of(lambda y: ((y - torch.zeros(2, dtype=F64)) ** 2).sum(1)),
@@ -200,19 +216,32 @@ ENERGIES: dict[str, tuple[Callable[..., None], Energy, str]] = {
         of(lambda y: (y * y.detach()).sum(1)),
         "by autograd equals finite differences",
     ),
-    "a wrong closed form": (check_derivatives, WrongGradient(), r"WrongGradient\.value_and_grad\('y'\) equals autograd: row 0"),
+    "a wrong closed form": (
+        check_derivatives,
+        WrongGradient(),
+        r"WrongGradient\.value_and_grad\('y'\) equals autograd: row 0",
+    ),
     "a wrong value beside it": (check_derivatives, WrongValue(), r"the value of .* equals the energy"),
     "a closed form without a graph": (check_derivatives, NoGraph(), "keeps the graph"),
-    "a wrong constant": (check_derivatives, WrongQuadratic(), r"½ vᵀAv - bᵀv \+ c .* equals the energy: row 0"),
+    "a wrong constant": (
+        check_derivatives,
+        WrongQuadratic(),
+        r"½ vᵀAv - bᵀv \+ c .* equals the energy: row 0",
+    ),
     "an A that is not symmetric": (check_derivatives, Lopsided(), "gives a symmetric A"),
     "a tensor that is not given": (
         check_binding,
         of(lambda y: ((y - Y.roll(1, 0)) ** 2).sum(1)),
-        r"with nothing given, rows \[2, 0, 1\] have the energies they had.*Make every row-wise tensor a variable",
+        r"with nothing given, rows \[2, 0, 1\] have the energies they had.*Make every row-wise tensor a "
+        r"variable",
     ),
     "a wrong product": (check_algebra, WrongProduct(), r"2\.5 \* E agrees with arithmetic: row 0"),
     "a bare tensor": (check_state, Bare(), "keeps the tensor 'depth' that is neither parameter nor buffer"),
-    "a state that loads as another": (check_state, Unsaved(), "is what it was after saving and loading: row 0"),
+    "a state that loads as another": (
+        check_state,
+        Unsaved(),
+        "is what it was after saving and loading: row 0",
+    ),
 }
 
 
@@ -365,7 +394,11 @@ class HalfDetached(Descent):
 
 
 MINIMIZERS: dict[str, tuple[Callable[..., None], Method, str]] = {
-    "too slow": (check_reaches, GradientDescent(1e-5), "converges on .* within 2000 steps; of 4, row 0 stopped by max steps"),
+    "too slow": (
+        check_reaches,
+        GradientDescent(1e-5),
+        "converges on .* within 2000 steps; of 4, row 0 stopped by max steps",
+    ),
     "converged where it is not": (check_reaches, Liar(), "to within 1e-05 of a known minimum"),
     "never done": (check_reaches, Never(), "stopped by max steps"),
     "an old energy": (check_report, Stale(), "`energy` is E at `value`: row 0"),
@@ -376,7 +409,11 @@ MINIMIZERS: dict[str, tuple[Callable[..., None], Method, str]] = {
     "state on self": (check_protocol, Hidden(), "leaves the method as it was; it changed calls"),
     "old state changed": (check_protocol, InPlace(), "leaves the old state's 'u' as it was"),
     "state without rows": (check_protocol, NotARow(), r"one item for each of 4 rows; 'count' came as \(\)"),
-    "NaN hidden": (check_poison, HidesNan(), "expected a row that is not converged; came one stopped by gradient"),
+    "NaN hidden": (
+        check_poison,
+        HidesNan(),
+        "expected a row that is not converged; came one stopped by gradient",
+    ),
     "NaN shared": (check_poison, SpreadsNan(), "no other row feels it"),
     "float64 of float32": (check_dtype, Doubles(), "in float32: .*dtypes match"),
 }
@@ -391,7 +428,9 @@ def test_a_broken_minimizer_is_caught(name: str) -> None:
 
 
 def test_a_minimizer_whose_steps_have_no_derivative_has_to_say_so() -> None:
-    with pytest.raises(MinimizerContractError, match="with differentiate='unroll': the solution carries no derivative"):
+    with pytest.raises(
+        MinimizerContractError, match="with differentiate='unroll': the solution carries no derivative"
+    ):
         check_solution_derivative(Detached())
     with pytest.raises(MinimizerContractError, match="with differentiate='unroll': ∂y\\*/∂center of a bowl"):
         check_solution_derivative(HalfDetached())
@@ -414,7 +453,9 @@ class AlwaysAccepts(MALA):
 
 class NeverMoves(MALA):
     def step(self, problem: Problem, state: State, noise: Noise) -> tuple[State, Info]:
-        return super().step(problem, state, {**noise, "uniform": torch.full_like(noise["uniform"], torch.inf)})
+        return super().step(
+            problem, state, {**noise, "uniform": torch.full_like(noise["uniform"], torch.inf)}
+        )
 
 
 class NoReturn(MALA):
@@ -469,18 +510,36 @@ class Remembers(Langevin):
 PLANE = Gaussian(torch.zeros(2, dtype=F64))
 WELL = DoubleWell(dim=1).double()
 SAMPLERS: dict[str, tuple[Callable[[], None], str]] = {
-    "biased": (lambda: check_moments(Langevin(0.3), PLANE, steps=30), r"⟨u_0 u_0⟩ should be 1, came 1\.\d+, .* standard"),
+    "biased": (
+        lambda: check_moments(Langevin(0.3), PLANE, steps=30),
+        r"⟨u_0 u_0⟩ should be 1, came 1\.\d+, .* standard",
+    ),
     "always accepting": (lambda: check_moments(AlwaysAccepts(0.4), PLANE, steps=30), "standard errors away"),
     "stuck": (lambda: check_moments(NeverMoves(0.4), PLANE, steps=30), "no chain has moved in 30 steps"),
     "without the way back": (lambda: check_moments(NoReturn(0.4), PLANE, steps=30), "standard errors away"),
-    "out of balance": (lambda: check_balance(NoReturn(0.1), WELL), "not in detailed balance: the flow between"),
+    "out of balance": (
+        lambda: check_balance(NoReturn(0.1), WELL),
+        "not in detailed balance: the flow between",
+    ),
     "unadjusted": (lambda: check_balance(Langevin(0.1), WELL), "not in detailed balance: the flow between"),
-    "moved by its neighbors": (lambda: check_chains(SharedNoise(0.1), bowl(2)), "replacing chain 0 changes no other"),
-    "draws of its own": (lambda: check_chains(OwnDraws(0.1), bowl(2)), "the same generator gives the same draws"),
+    "moved by its neighbors": (
+        lambda: check_chains(SharedNoise(0.1), bowl(2)),
+        "replacing chain 0 changes no other",
+    ),
+    "draws of its own": (
+        lambda: check_chains(OwnDraws(0.1), bowl(2)),
+        "the same generator gives the same draws",
+    ),
     "state on self": (lambda: check_chains(Remembers(0.1), bowl(2)), "a step leaves the sampler as it was"),
     "NaN accepted": (lambda: check_counts(AcceptsNan(0.3, 3)), "the share of steps that moved|NaN proposal"),
-    "acceptance made up": (lambda: check_counts(Miscounts(0.3, 3)), "`accepted` is the share of steps that moved"),
-    "NaN not counted": (lambda: check_counts(Silent(0.3, 3)), "chain 2 sees NaN at every step; nonfinite counts 0"),
+    "acceptance made up": (
+        lambda: check_counts(Miscounts(0.3, 3)),
+        "`accepted` is the share of steps that moved",
+    ),
+    "NaN not counted": (
+        lambda: check_counts(Silent(0.3, 3)),
+        "chain 2 sees NaN at every step; nonfinite counts 0",
+    ),
 }
 
 
@@ -546,7 +605,10 @@ def test_gpu_check_reports_failures_in_its_exit_code(
     monkeypatch.setattr("ebm.testing.gpu_check.check_energy_on", fails)
     assert main(["--device", "cpu", "--only", "energy Ring"]) == 1
     printed = capsys.readouterr().out
-    assert "FAIL  energy Ring: EnergyContractError: row 0 differs" in printed and "1 failed: energy Ring" in printed
+    assert (
+        "FAIL  energy Ring: EnergyContractError: row 0 differs" in printed
+        and "1 failed: energy Ring" in printed
+    )
 
 
 def test_gpu_check_without_a_device_says_so(

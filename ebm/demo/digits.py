@@ -28,7 +28,7 @@ from ebm.regularized import NoisyAutoEncoder
 from ebm.train import fit
 
 CODE, WIDTH = 64, 256  # numbers in a code, as many as pixels; hidden units
-NOISE = 1.5  # on the code
+NOISE = 2.0  # on the code
 FORMULA = "<i>E</i>(<i>y</i>) = |<i>y</i> − <i>g</i>(<i>e</i>(<i>y</i>))|²"
 
 
@@ -47,16 +47,18 @@ def digits_part(part: Part) -> None:
     part.introduce(
         "Collapse, and two ways out",
         FORMULA,
-        "An auto-encoder turns a picture y into a code e(y) and the code back into a picture. Its error is an energy: "
-        "low for pictures that it can reproduce. One small network is trained three times on 1,437 handwritten "
-        "digits, from the same first weights.",
-        "Pushing down only: make the energy of digits small, and do nothing else. With as many numbers in the code "
-        "as in the picture, the network learns to copy, and to copy anything. The energy is low everywhere; it has "
-        "collapsed.",
-        "Contrastive: the network sees a spoilt digit, with noise on it and a part of another digit in it, and has "
-        "to return the clean one. So spoilt pictures get a high energy: it is pushed up wherever spoiling leads.",
-        f"Regularized: again nothing but the energy of digits is made small, but the code is noisy and can carry at "
-        f"most {bits:.0f} bits. Such a code cannot tell everything, so not every picture can have a low energy.",
+        "An auto-encoder turns a picture y into a code e(y) and the code back into a picture. Its error "
+        "is an energy: low for pictures that it can reproduce. One small network is trained three times "
+        "on 1,437 handwritten digits, from the same first weights.",
+        "Pushing down only: make the energy of digits small, and do nothing else. With as many numbers "
+        "in the code as in the picture, the network learns to copy, and to copy anything. The energy is "
+        "low everywhere; it has collapsed.",
+        "Contrastive: the network sees a spoilt digit, with noise on it and a part of another digit in "
+        "it, and has to return the clean one. So spoilt pictures get a high energy: it is pushed up "
+        "wherever spoiling leads.",
+        "Regularized: again nothing but the energy of digits is made small, but the code is noisy and "
+        f"can carry at most {bits:.0f} bits. Such a code cannot tell everything, so not every picture "
+        "can have a low energy.",
     )
     train, test = digits("train"), digits("test")
     steps = 900 if part.quick else 3000
@@ -95,7 +97,7 @@ def three_ways(seed: int) -> list[Way]:
         encoder, decoder = halves()  # between them the length of the code is fixed, as it is in the noisy one
         return AutoEncoder(nn.Sequential(encoder, nn.RMSNorm(CODE, elementwise_affine=False), decoder))
 
-    spoil = BlockSwap(0.5, smallest=3, largest=8).then(Gaussian(0.3, lowest=0.0))
+    spoil = BlockSwap(0.8, smallest=3, largest=8).then(Gaussian(0.2, lowest=0.0))
     return [
         Way("pushing down only", noiseless(), AverageEnergy()),
         Way("contrastive", noiseless(), Denoising(spoil)),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from matplotlib.figure import Figure
@@ -47,22 +48,23 @@ def show_completions(
     numbers: dict[str, dict[str, float]] = {}
     for name, energy in energies.items():
         solution = complete(energy, visible, start)
-        completed[name] = solution.value["hidden"]
+        completed[name] = cast(dict[str, Tensor], solution.value)["hidden"]
         numbers[name] = {"converged": float(solution.converged.double().mean())}
     baselines = {
         "nearest neighbor": train.images[nearest, HALF:],
         "mean picture": train.images[:, HALF:].mean(0).expand_as(truth),
         "the start: noise": start,
     }
-    for name, hidden in {**completed, **baselines, "the truth": truth}.items():
-        numbers.setdefault(name, {}).update(quality(join(visible, hidden), truth, train, test))
+    for name, lower in {**completed, **baselines, "the truth": truth}.items():
+        numbers.setdefault(name, {}).update(quality(join(visible, lower), truth, train, test))
     part.numbers["completions of the lower half"] = numbers
 
     first = [int((test.labels == label).nonzero()[0]) for label in range(10)]
-    rows = {"seen": torch.full_like(truth, SEEN_AS), **completed, "nearest neighbor": baselines["nearest neighbor"]}
+    hidden = torch.full_like(truth, SEEN_AS)
+    rows = {"seen": hidden, **completed, "nearest neighbor": baselines["nearest neighbor"], "truth": truth}
 
     def draw(figure: Figure) -> None:
-        shown = {name: join(visible, hidden)[first] for name, hidden in {**rows, "truth": truth}.items()}
+        shown = {name: join(visible, lower)[first] for name, lower in rows.items()}
         grid = figure.subplots(len(shown), len(first))
         for axes_row, (name, images) in zip(grid, shown.items(), strict=True):
             for axes, image in zip(axes_row, images, strict=True):
@@ -70,23 +72,26 @@ def show_completions(
             axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
 
     caption = (
-        "The upper half of ten test digits, the first of each class, and the lower half found by letting the hidden "
-        "pixels roll downhill in each of the three energies, all from the same noise, by the same method. The "
-        "collapsed energy has hardly a slope to roll down, and leaves noise. The two others complete digits. Some "
-        "upper halves allow for several digits, and the answer need not be the one that was written."
+        "The upper half of ten test digits, the first of each class, and the lower half found by letting "
+        "the hidden pixels roll downhill in each of the three energies, all from the same noise, by the "
+        "same method. The collapsed energy has hardly a slope to roll down, and leaves noise. The two "
+        "others complete digits. Some upper halves allow for several digits, and the answer need not be "
+        "the one that was written."
     )
-    alt = "A grid of digits: upper halves only, three completions, the nearest neighbor's half, and the truth."
-    part.add(draw, (10.4, 6.6), Picture("digits-completed.png", "Half a digit, completed", caption, alt))
+    alt = "A grid of digits: upper halves, three completions, the nearest neighbor's half, the truth."
+    part.add(draw, (10.4, 5.9), Picture("digits-completed.png", "Half a digit, completed", caption, alt))
     text = [
         (name, f"{n['error']:.3f}", f"{100 * n['same class']:.0f} %", _percent(n.get("converged")))
         for name, n in numbers.items()
     ]
     explanation = (
-        "All 360 test digits. Error: root mean square over hidden pixels, which range from 0 to 1. Recognized: how "
-        "often the training digit nearest to the completed picture is of the true class. The nearest neighbor copies "
-        "the lower half of the training digit with the most similar upper half."
+        "All 360 test digits. Error: root mean square over hidden pixels, which range from 0 to 1. "
+        "Recognized: how often the training digit nearest to the completed picture is of the true class. "
+        "The nearest neighbor copies the lower half of the training digit with the most similar upper "
+        "half."
     )
-    part.add_table("How good the completions are", explanation, ("", "error", "recognized", "rows converged"), text)
+    header = ("", "error", "recognized", "solves converged")
+    part.add_table("How good the completions are", explanation, header, text)
 
 
 def quality(completed: Tensor, truth: Tensor, train: LabeledImages, test: LabeledImages) -> dict[str, float]:
@@ -120,11 +125,11 @@ def show_descent(part: Part, energy: Energy, test: LabeledImages) -> None:
                     axes.set_title(f"step {step}", fontsize=10.5, loc="center")
 
     caption = (
-        "The same inference step by step, in the contrastive energy: the upper half is given, the lower half starts as "
-        "noise, and each step moves it downhill. Nothing here was trained to complete lower halves; the energy is "
-        "asked a question, and minimizing it answers."
+        "The same inference step by step, in the contrastive energy: the upper half is given, the lower "
+        "half starts as noise, and each step moves it downhill. Nothing here was trained to complete "
+        "lower halves; the energy is asked a question, and minimizing it answers."
     )
-    alt = "Three rows of frames in which the lower half of a digit turns from noise into strokes as the energy falls."
+    alt = "Three rows of frames: the lower half of a digit turns from noise into strokes as the energy falls."
     part.add(draw, (10.4, 4.1), Picture("digits-descent.png", "Rolling downhill", caption, alt))
 
 

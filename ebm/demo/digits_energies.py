@@ -43,14 +43,15 @@ def show_learning(part: Part, watched: Mapping[str, Watched]) -> None:
             axes.plot(each.steps, each.noise, color=color, linestyle=(0, (4, 2)), label="noise")
             axes.plot(each.steps, each.digits, color=color, label="test digits")
             last = each.steps[-1]
-            axes.set(title=name, xlabel="training step", ylim=(0, None), xlim=(0, last), xticks=[0, last // 2, last])
+            axes.set(title=name, xlabel="training step", ylim=(0, None), xlim=(0, last))
+            axes.set_xticks([0, last // 2, last])
             axes.legend(loc="upper right")
         panels[0].set_ylabel("mean energy")
 
     caption = (
-        "The energy of test digits (solid) and of noise, pixels drawn at random (dashed), while the network learns. "
-        "Left, both go down and meet at zero. In the middle and on the right a gap opens between them and stays: "
-        "this gap is what an energy is for."
+        "The energy of test digits (solid) and of noise, pixels drawn at random (dashed), while the "
+        "network learns. Left, both go down and meet at zero. In the middle and on the right a gap opens "
+        "between them and stays: this gap is what an energy is for."
     )
     alt = "Three panels of two falling curves each; on the left both reach zero, in the others a gap remains."
     part.add(draw, (10.4, 3.7), Picture("digits-learning.png", "While it learns", caption, alt))
@@ -77,15 +78,16 @@ def show_histograms(part: Part, energies: Mapping[str, Energy], test: Tensor, sw
             for (kind, value), color in zip(each.items(), colors, strict=True):
                 weights = np.full(len(value), 100 / len(value))
                 axes.hist(value.numpy(), bins=bins, weights=weights, color=color, alpha=0.55, label=kind)
-            axes.set(title=name, ylabel="% of pictures", xlim=(0, most))
+            axes.set(title=name, xlim=(0, most))
         panels[0].legend(loc="upper right", ncols=2)
         panels[-1].set_xlabel("energy")
+        figure.supylabel("% of pictures", fontsize=11)
 
     caption = (
-        "The energies of digits that were not used for training, and of pictures that are not digits: noise; digits "
-        "whose pixels each come from another digit; upper half of one digit on lower half of another. On top "
-        "everything has about the same energy. Below, digits have the lowest energy, and the worse a picture is the "
-        "higher it lies. All three panels have the same scale."
+        "The energies of digits that were not used for training, and of pictures that are not digits: "
+        "noise; digits whose pixels each come from another digit; upper half of one digit on lower half "
+        "of another. On top everything has about the same energy. Below, digits have the lowest energy, "
+        "and the worse a picture is the higher it lies. All three panels have the same scale."
     )
     alt = "Histograms of energy: one narrow spike for the collapsed energy, separate humps for the other two."
     part.add(draw, (10.4, 6.4), Picture("digits-histograms.png", "Digits and other pictures", caption, alt))
@@ -112,10 +114,10 @@ def add_reports(part: Part, reports: Mapping[str, CollapseReport]) -> None:
             )
         )
     caption = (
-        "Mean energies of digits and of other pictures. If p ∝ exp(−E), the gap makes a digit so much more probable "
-        "than noise (odds). AUROC: how often a picture made of halves of two digits has more energy than a digit; "
-        "0.5 would be guessing. A collapsed energy can still rank pictures a little, as there are remains of slope "
-        "left, but the slope is worth next to nothing."
+        "Mean energies of digits and of other pictures. If p ∝ exp(−E), the gap makes a digit so much "
+        "more probable than noise (odds). AUROC: how often a picture made of halves of two digits has "
+        "more energy than a digit; 0.5 would be guessing. A collapsed energy can still rank pictures a "
+        "little, as there are remains of slope left, but the slope is worth next to nothing."
     )
     part.add_table("The collapse report", caption, header, rows)
 
@@ -128,30 +130,31 @@ def show_path(part: Part, energies: Mapping[str, Energy], test: LabeledImages) -
     other = test.labels != test.labels[order]
     start, middle = start[other], middle[other]
     end = in_box(test.images, len(start), g)
-    t = torch.linspace(0, 2, 41)
+    t = torch.linspace(0, 2, 17)  # whole rows
     with torch.no_grad():
-        means = {name: [float(e(y=between(start, middle, end, float(x))).mean()) for x in t] for name, e in energies.items()}
+        way = [between(start, middle, end, float(x)) for x in t]
+        means = {name: [float(energy(y=y).mean()) for y in way] for name, energy in energies.items()}
     part.numbers["energy along digit, digit, noise"] = {"pairs": len(start), "t": t.tolist(), **means}
     shown = int((test.labels[other] == 3).nonzero()[2])
 
     def draw(figure: Figure) -> None:
         axes, strip = figure.subplots(2, 1, height_ratios=(3.4, 1.0))
         for (name, values), color in zip(means.items(), COLORS, strict=True):
-            axes.plot(t, values, color=color, label=name)
+            axes.plot(t, values, marker="o", markersize=4, color=color, label=name)
         axes.set(ylabel="mean energy", xlim=(0, 2), ylim=(0, None), xticks=[0, 0.5, 1, 1.5, 2])
         axes.set_xticklabels(["a digit", "half and half", "another digit", "half noise", "noise"])
         axes.legend(loc="upper left")
         strip.axis("off")
-        for i, x in enumerate(np.linspace(0, 2, 9)):
+        for x in np.linspace(0, 2, 9):
             inset = strip.inset_axes((float(x) / 2 - 0.045, 0.0, 0.09, 1.0))
             row = slice(shown, shown + 1)
             show_image(inset, between(start[row], middle[row], end[row], float(x))[0], ink=True)
 
     caption = (
-        f"A digit turns into a different digit, and this into noise, one row of pixels after the other; the mean over "
-        f"{len(start)} such journeys, and the pictures on one of them. A good energy is a landscape with digits in the "
-        f"valleys: between two digits there is a hill, where the picture is half of one and half of the other, and "
-        f"noise lies high up. The collapsed energy is a plain."
+        "A digit turns into a different digit, and this into noise, one row of pixels after the other; "
+        f"the mean over {len(start)} such journeys, and the pictures on one of them. A good energy is a "
+        "landscape with digits in the valleys: between two digits there is a hill, where the picture is "
+        "half of one and half of the other, and noise lies high up. The collapsed energy is a plain."
     )
     alt = "Energy along a path: two curves rise between digits and towards noise, one stays near zero."
     part.add(draw, (10.4, 5.2), Picture("digits-path.png", "A walk through the landscape", caption, alt))

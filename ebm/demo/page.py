@@ -61,9 +61,10 @@ code { font: 0.86em/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace
 """
 
 LEAD = (
-    "An energy is a number that says how badly things fit together: low is good. To predict, to explain, to fill in "
-    "what is hidden is then one and the same act: find what makes the energy small. To learn is to give the energy "
-    "its shape. All that follows was computed on this machine a moment ago, from real data."
+    "An energy is a number that says how badly things fit together: low is good. To predict, to explain, "
+    "to fill in what is hidden is then one and the same act: find what makes the energy small. To learn "
+    "is to give the energy its shape. All that follows was computed on this machine a moment ago, from "
+    "real data."
 )
 
 
@@ -74,8 +75,9 @@ def page(parts: Sequence[Part], about: Mapping[str, Any]) -> str:
         parts: what was made, whole or interrupted.
         about: "seed", "quick", "versions" and "machine", for the small print.
     """
-    links = "".join(f'<a href="#{part.name}">{n}. {escape(part.title)}</a>' for n, part in enumerate(parts, 1))
-    sections = "".join(_section(number, part) for number, part in enumerate(parts, 1))
+    numbered = list(enumerate(parts, 1))
+    links = "".join(f'<a href="#{part.name}">{n}. {escape(part.title)}</a>' for n, part in numbered)
+    sections = "".join(_section(number, part) for number, part in numbered)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -124,10 +126,10 @@ def _picture(picture: Picture) -> str:
 
 def _table(table: Table) -> str:
     header = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.header)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in rest) + "</tr>"
-        for first, *rest in table.rows
-    )
+    body = ""
+    for first, *rest in table.rows:
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        body += f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
     return f"""
 <div class="table">
 <h3>{escape(table.title)}</h3>

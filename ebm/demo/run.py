@@ -71,11 +71,12 @@ def run(out: Path, parts: Sequence[str] = (), seed: int = 0, quick: bool = False
 
 def _about(seed: int, quick: bool) -> dict[str, Any]:
     packages = ("torch", "numpy", "matplotlib", "scikit-learn")
+    threads = torch.get_num_threads()
     return {
         "seed": seed,
         "quick": quick,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
-        "machine": {"system": platform.platform(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        "machine": {"system": platform.platform(), "cores": os.cpu_count(), "threads": threads},
     }
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -34,11 +35,13 @@ def sparse_coding_part(part: Part) -> None:
         "What are photographs made of?",
         FORMULA,
         "A patch y of a photograph is to be explained as a sum of few atoms: the rows of a dictionary D, "
-        "weighted by a code z. The first term asks that the sum fits, the second charges for the atoms that are "
-        "used. Inference minimizes this energy over z, learning minimizes it over D, and the two take turns.",
-        f"The patches are {SIZE} × {SIZE} pixels from two photographs that come with scikit-learn, evened out in "
-        f"brightness and contrast. Nobody says what an edge is. Without the second term every patch could have "
-        f"energy zero: it is this term that limits how much of the space of patches has low energy.",
+        "weighted by a code z. The first term asks that the sum fits, the second charges for the atoms "
+        "that are used. Inference minimizes this energy over z, learning minimizes it over D, and the "
+        "two take turns.",
+        f"The patches are {SIZE} × {SIZE} pixels from two photographs that come with scikit-learn, "
+        "evened out in brightness and contrast. Nobody says what an edge is. Without the second term "
+        "every patch could have energy zero: it is this term that limits how much of the space of "
+        "patches has low energy.",
     )
     generator = part.generator()
     count, steps, atoms = (4000, 40, 100) if part.quick else (16000, 150, 196)
@@ -51,7 +54,7 @@ def sparse_coding_part(part: Part) -> None:
     history = model.fit(data, steps=steps, batch_size=256, tol=0.01, generator=generator)
     if history.interrupted:
         raise KeyboardInterrupt
-    z = model.infer(held_out).value
+    z = codes(model, held_out, 1e-5)
     part.numbers |= {
         "patches": len(data),
         "atoms": atoms,
@@ -63,7 +66,7 @@ def sparse_coding_part(part: Part) -> None:
         "held-out energy": float(model(y=held_out, z=z).mean()),
         "held-out energy before learning": float(unlearnt.infer(held_out).energy.mean()),
         "largest duality gap": float(model.duality_gap(held_out, z).max()),
-        "active coefficients": float((z != 0).double().sum(1).mean()),
+        "active coefficients": active(z),
     }
     basis = Basis.of(data)
     show_filters(part, model.dictionary[z.square().mean(0).argsort(descending=True)], basis)
@@ -99,6 +102,16 @@ def even(y: Tensor) -> tuple[Tensor, Tensor]:
     return y / contrast, contrast
 
 
+def codes(model: SparseCoding, y: Tensor, tol: float = 1e-3) -> Tensor:
+    """The codes of patches, (B, K)."""
+    return cast(Tensor, model.infer(y, tol=tol).value)
+
+
+def active(z: Tensor) -> float:
+    """How many coefficients of a code are not zero, on average."""
+    return float((z != 0).to(z).sum(1).mean())
+
+
 def refit(model: SparseCoding, y: Tensor, z: Tensor) -> Tensor:
     """The closest sums of the atoms that z uses, (B, P): the L1 term shrinks coefficients, this undoes it."""
     on = (z != 0).to(y)
@@ -119,11 +132,12 @@ def show_filters(part: Part, atoms: Tensor, basis: Basis) -> None:
         right.set_title(f"the {(SIZE - 1) ** 2} leading principal components")
 
     caption = (
-        "Left, the learnt atoms, the most used first: edges, bars and gratings, each with its own place, direction "
-        "and width, much as cells in the first visual area of the brain prefer (Olshausen and Field, 1996). Right, "
-        "principal component analysis of the same patches: checkerboards that fill the patch and mean nothing."
+        "Left, the learnt atoms, the most used first: edges, bars and gratings, each with its own place, "
+        "direction and width, much as cells in the first visual area of the brain prefer (Olshausen and "
+        "Field, 1996). Right, principal component analysis of the same patches: checkerboards that fill "
+        "the patch and mean nothing."
     )
-    alt = "Two mosaics of gray squares: localized, oriented edges on the left; global checkerboards on the right."
+    alt = "Two mosaics of gray squares: localized, oriented edges on the left; global checkerboards right."
     part.add(draw, (10.4, 5.5), Picture("sparse-coding-filters.png", "The atoms", caption, alt))
 
 
@@ -151,9 +165,9 @@ def show_code(part: Part, model: SparseCoding, y: Tensor, z: Tensor) -> None:
         bottom.set_title(f"its code: {int((code == 0).sum())} of {len(code)} coefficients are exactly zero")
 
     caption = (
-        "A patch that was not used for learning, the sum that its code stands for, and the six atoms with the "
-        "largest coefficients. Below, the whole code. The minimum of the energy lies where most coefficients are "
-        "exactly zero, not merely small."
+        "A patch that was not used for learning, the sum that its code stands for, and the six atoms "
+        "with the largest coefficients. Below, the whole code. The minimum of the energy lies where most "
+        "coefficients are exactly zero, not merely small."
     )
     alt = "A patch, the sum of its atoms and six of them; below, a stem plot of a code that is mostly zero."
     part.add(draw, (10.4, 4.6), Picture("sparse-coding-code.png", "One patch and its code", caption, alt))
@@ -167,11 +181,12 @@ def show_curve(part: Part, model: SparseCoding, unlearnt: SparseCoding, basis: B
         share = (y - guess).square().sum() / y.square().sum()
         curves.setdefault(name, []).append((count, float(share)))
 
-    for name, dictionary in (("sparse coding", model.dictionary), ("sparse coding, atoms not learnt", unlearnt.dictionary)):
+    models = {"sparse coding": model, "sparse coding, atoms not learnt": unlearnt}
+    for name, dictionary in ((name, each.dictionary) for name, each in models.items()):
         for sparsity in WALK:
             walker = SparseCoding(dictionary, sparsity)
-            z = walker.infer(y, tol=1e-3).value
-            note(name, float((z != 0).double().sum(1).mean()), refit(walker, y, z))
+            z = codes(walker, y)
+            note(name, active(z), refit(walker, y, z))
     for count in (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 28, 32):
         note("PCA, each patch's largest", count, basis.keep(y, count, best=True))
         note("PCA, the leading ones", count, basis.keep(y, count))
@@ -179,7 +194,8 @@ def show_curve(part: Part, model: SparseCoding, unlearnt: SparseCoding, basis: B
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for (name, points), color, mark in zip(curves.items(), (BLUE, GRAY, GREEN, ORANGE), "osD^", strict=True):
+        colors = (BLUE, GRAY, GREEN, ORANGE)
+        for (name, points), color, mark in zip(curves.items(), colors, "osD^", strict=True):
             k, share = zip(*points, strict=True)
             axes.plot(k, share, marker=mark, markersize=5, color=color, label=name)
         axes.set(xlabel="active coefficients a patch, k", ylabel="share of the patch left unexplained")
@@ -187,13 +203,14 @@ def show_curve(part: Part, model: SparseCoding, unlearnt: SparseCoding, basis: B
         axes.legend()
 
     caption = (
-        "How much of held-out patches is left unexplained by k numbers. To make the energy's λ smaller is to walk "
-        "along the blue curve. A dictionary fitted to photographs says more with a few coefficients than principal "
-        "components do, even if each patch may pick its own best ones; with many coefficients, where nothing is "
-        "sparse any more, the advantage is gone. The gray curve has random patches for atoms: what learning adds."
+        "How much of held-out patches is left unexplained by k numbers. To make the energy's λ smaller "
+        "is to walk along the blue curve. A dictionary fitted to photographs says more with a few "
+        "coefficients than principal components do, even if each patch may pick its own best ones; with "
+        "many coefficients, where nothing is sparse any more, the advantage is gone. The gray curve has "
+        "random patches for atoms: what learning adds."
     )
     alt = "Falling curves of unexplained share against k; learnt sparse coding is lowest for small k."
-    part.add(draw, (8.0, 4.6), Picture("sparse-coding-error.png", "Few coefficients go a long way", caption, alt))
+    part.add(draw, (8.0, 4.6), Picture("sparse-coding-error.png", "Few numbers go a long way", caption, alt))
 
 
 def show_photos(part: Part, model: SparseCoding, basis: Basis, whitening: Whitening) -> None:
@@ -205,8 +222,8 @@ def show_photos(part: Part, model: SparseCoding, basis: Basis, whitening: Whiten
         tiles = crop.unfold(0, SIZE, SIZE).unfold(1, SIZE, SIZE).reshape(-1, SIZE**2)
         brightness = tiles.mean(1, keepdim=True)
         y, contrast = even(whitening.apply(tiles - brightness))
-        z = walker.infer(y, tol=1e-3).value
-        count = round(float((z != 0).double().sum(1).mean()))
+        z = codes(walker, y)
+        count = round(active(z))
         versions = [crop]
         for guess in (refit(walker, y, z), basis.keep(y, count)):
             pixels = (whitening.undo(guess * contrast) + brightness).view(-1, CROP // SIZE, SIZE, SIZE)
@@ -232,9 +249,9 @@ def show_photos(part: Part, model: SparseCoding, basis: Basis, whitening: Whiten
                 axes.set_title(title, fontsize=10.5)
 
     caption = (
-        f"Cut-outs of both photographs, {CROP} × {CROP} pixels, rebuilt patch by patch: as sums of a few learnt "
-        f"atoms each (middle), and from as many leading principal components (right). Errors are root mean "
-        f"squares, in percent of the range from black to white."
+        f"Cut-outs of both photographs, {CROP} × {CROP} pixels, rebuilt patch by patch: as sums of a few "
+        "learnt atoms each (middle), and from as many leading principal components (right). Errors are "
+        "root mean squares, in percent of the range from black to white."
     )
     alt = "Photograph cut-outs, sharp in the sparse reconstruction and blocky from principal components."
     part.add(draw, (10.4, 7.2), Picture("sparse-coding-photos.png", "Rebuilt from few numbers", caption, alt))

@@ -17,7 +17,8 @@ from ebm.testing.derivatives import check_derivatives
 from ebm.testing.energy import check_energy
 from ebm.testing.minimizer import check_dtype, check_minimizer, check_solution_derivative
 from ebm.testing.moments import check_balance, check_moments
-from ebm.testing.neighbors import check_neighbors, check_poison
+from ebm.testing.neighbors import check_neighbors
+from ebm.testing.poison import check_poison
 from ebm.testing.posed import Posed
 from ebm.testing.protocol import check_protocol
 from ebm.testing.proximal import check_prox

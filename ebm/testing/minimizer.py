@@ -12,7 +12,8 @@ import torch
 
 from ebm.infer.method import Method
 from ebm.testing.examples import copied
-from ebm.testing.neighbors import check_neighbors, check_poison
+from ebm.testing.neighbors import check_neighbors
+from ebm.testing.poison import check_poison
 from ebm.testing.posed import Posed, as_dict, bowl, springs
 from ebm.testing.protocol import check_protocol
 from ebm.testing.solutions import check_reaches, check_report
@@ -91,8 +92,8 @@ def check_solution_derivative(method: Method, device: torch.device | str = "cpu"
         value = as_dict(replace(problem, given=given).solve(method, differentiate=how).value)["value"]
         if not value.requires_grad:
             raise Wrong(
-                f"{type(method).__name__} with differentiate={how!r}: the solution carries no derivative; if its steps have "
-                f"none, say so with differentiable = False."
+                f"{type(method).__name__} with differentiate={how!r}: the solution carries no derivative; if "
+                f"its steps have none, say so with differentiable = False."
             )
         weights = torch.arange(1.0, 1.0 + value.numel(), dtype=value.dtype, device=value.device).view_as(
             value

@@ -64,6 +64,7 @@ def minimizers(device: torch.device | str = "cpu") -> dict[str, MinimizerMember]
     loose = {"tol": 1e-3, "reach": 1e-2}
     egg_box = target(Rastrigin().double(), 2 * around, reach=1e-3, **few)
     rates = torch.linspace(0.2, 0.45, 4, dtype=torch.float64, device=device)
+    fused = 1e-9  # multiply-and-adds are fused in full vectors of SIMD alone, so in rows by their place
     sparse = [shrunk(), shrunk(4), shrunk(2, 3), boxed(3), lasso()]
     values = randn(50, 2, seed=7)
     return {
@@ -73,7 +74,7 @@ def minimizers(device: torch.device | str = "cpu") -> dict[str, MinimizerMember]
         "Armijo": MinimizerMember(Armijo(), everywhere(), smooth),
         "Momentum": MinimizerMember(Momentum(0.2, 0.5), everywhere(), [gaussian]),
         "Nesterov": MinimizerMember(Nesterov(0.4), everywhere(), [gaussian]),
-        "Adam": MinimizerMember(Adam(0.03), everywhere(**loose), [gaussian]),
+        "Adam": MinimizerMember(Adam(0.03), everywhere(**loose), [gaussian], fused),
         "LBFGS": MinimizerMember(LBFGS(), everywhere(), [*smooth, valley]),
         "LBFGS of one pair": MinimizerMember(LBFGS(history=1), everywhere(), [*smooth, valley]),
         "Newton": MinimizerMember(Newton(), everywhere(), [*smooth, valley]),

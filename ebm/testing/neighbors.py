@@ -1,7 +1,6 @@
 """The contract of rows in a solve: each is solved as if it were alone.
 
-    minimize(E, u_0)_i depends on (u_0)_i and given_i alone        neighbors changed, done early, NaN, or not
-    there
+    minimize(E, u_0)_i depends on (u_0)_i and given_i alone        neighbors changed, done early, or not there
 
 At fixed B a changed neighbor changes no bit, whatever it does to who is dropped when; methods that draw do so
 for all B rows. Across batch sizes deterministic methods agree to rounding.
@@ -15,10 +14,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ebm.binder import map_rows
 from ebm.choices import Choices
 from ebm.infer.method import Method
-from ebm.solution import Solution, Stop
+from ebm.solution import Solution
 from ebm.testing.examples import choose
 from ebm.testing.posed import Over, Posed, as_dict
 from ebm.testing.verdict import MinimizerContractError as Wrong
@@ -49,51 +47,21 @@ def check_neighbors(method: Method, problem: Posed, *, tolerance: float = 0.0, a
     """
     who = f"{type(method).__name__} on {problem}"
     solution = problem.solve(method)
-    _same(problem.solve(method), solution, f"{who}: the same generator gives the same answer", 0.0)
+    same_solution(problem.solve(method), solution, f"{who}: the same generator gives the same answer", 0.0)
     batch = problem.batch
     for row in range(batch):
         index = torch.arange(batch)
         index[row] = (row + 1) % batch
         others = torch.arange(batch) != row
         claim = f"{who}: replacing row {row} changes no other row"
-        _same(problem.rows(index).solve(method), solution, claim, tolerance, others)
+        same_solution(problem.rows(index).solve(method), solution, claim, tolerance, others)
     if not isinstance(problem.over, Choices):
         _check_dropping(method, problem, solution, tolerance, who)
     if not is_stochastic(method, problem):
         for row in range(batch):
             single = problem.rows(torch.tensor([row])).solve(method)
             claim = f"{who}: row {row} alone (B = 1) has the answer that it had among others"
-            _same(single, _only(solution, row), claim, alone, steps=False)
-
-
-def check_poison(method: Method, problem: Posed, *, tolerance: float = 0.0) -> None:
-    """Check that a row which is NaN, or infinite, is reported and does not touch the others.
-
-    The poison is written into a row of everything given that is floating (of the start, where nothing is
-    given).
-
-    Args:
-        method: the minimizer.
-        problem: B >= 3 rows.
-        tolerance: of the influence on the other rows; see `check_neighbors`.
-
-    Raises:
-        MinimizerContractError: saying what was expected, what came and in which row.
-    """
-    problem = problem.rows(torch.arange(problem.batch).repeat(2))  # so many rows that one alone is not dropped
-    solution, batch = problem.solve(method), problem.batch
-    for poison in (torch.nan, torch.inf):
-        row = batch // 2
-        who = f"{type(method).__name__} on {problem}, row {row} {poison}"
-        poisoned = _poisoned(problem, row, poison).solve(method)
-        others = torch.arange(batch) != row
-        _same(poisoned, solution, f"{who}: no other row feels it", tolerance, others)
-        if bool(poisoned.converged[row]):
-            raise Wrong(
-                f"{who}: expected a row that is not converged; came one stopped by {poisoned.reasons[row]}."
-            )
-        if poison != poison and poisoned.stopped_by[row] != Stop.NON_FINITE:
-            raise Wrong(f"{who}: expected to be stopped by non finite; came {poisoned.reasons[row]}.")
+            same_solution(single, _only(solution, row), claim, alone, steps=False)
 
 
 def is_stochastic(method: Method, problem: Posed) -> bool:
@@ -108,7 +76,7 @@ def _check_dropping(method: Method, problem: Posed, solution: Solution, toleranc
         done = torch.arange(problem.batch) != row
         over = _mixed(problem.over, solution.value, done)
         came = replace(problem, over=over).solve(method)
-        _same(
+        same_solution(
             came,
             solution,
             f"{who}: neighbors that are done early change nothing in row {row}",
@@ -127,26 +95,6 @@ def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     return torch.where(condition.to(no.device).view(-1, *(1,) * (no.ndim - 1)), yes, no)
 
 
-def _poisoned(problem: Posed, row: int, poison: float) -> Posed:
-    def write(value: Tensor) -> Tensor:
-        if not value.is_floating_point():
-            return value
-        out = value.clone()
-        out[row] = poison
-        return out
-
-    if problem.given:
-        return replace(problem, given={n: map_rows(v, write) for n, v in problem.given.items()})
-    if isinstance(problem.over, Choices):
-        raise ValueError(
-            "the poison goes into what is given, and this problem over Choices is given nothing."
-        )
-    over = problem.over
-    return replace(
-        problem, over=write(over) if isinstance(over, Tensor) else {n: write(v) for n, v in over.items()}
-    )
-
-
 def _only(solution: Solution, row: int) -> Solution:
     index = torch.tensor([row])
     whole = solution.value
@@ -162,7 +110,7 @@ def _only(solution: Solution, row: int) -> Solution:
     )
 
 
-def _same(
+def same_solution(
     came: Solution,
     expected: Solution,
     claim: str,

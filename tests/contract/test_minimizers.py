@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from ebm.infer import Armijo, GradientDescent
 from ebm.testing.minimizer import check_dtype, check_solution_derivative
 from ebm.testing.minimizer_list import MinimizerMember, minimizers
-from ebm.testing.neighbors import check_neighbors, check_poison
+from ebm.testing.neighbors import check_neighbors
+from ebm.testing.poison import check_poison
 from ebm.testing.posed import Posed
 from ebm.testing.protocol import check_protocol
 from ebm.testing.solutions import check_reaches, check_report
