@@ -1,21 +1,21 @@
 """What binding saves: an observation is encoded once, however many candidates are tried against it.
 
-Energy: E(observation, y) = |encoder(observation) - y|², an encoder of 3 layers of 512 units; 4 observations,
-200 candidates each. The other side encodes the observation anew for every candidate.
+Energy: E(observation, y) = |encoder(observation) - y|², a small convolutional encoder of 64 x 64 pictures;
+4 observations, 200 candidates each. The other side encodes the observation anew for every candidate.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.case import Case
 from ebm import Energy, energy
-from ebm.nets import mlp
 
-ROWS, CANDIDATES, SIZE, CODE = 4, 200, 1024, 16
+ROWS, CANDIDATES, SIDE, CODE = 4, 200, 64, 16
 
 
 @energy
@@ -25,11 +25,15 @@ def distance(s: Tensor, y: Tensor) -> Tensor:
 
 
 def setup() -> dict[str, Any]:
+    torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    encoder = mlp(SIZE, 512, 512, CODE, generator=generator)
+    channels, layers = (3, 16, 32, 32), []
+    for inward, outward in pairwise(channels):
+        layers += [nn.Conv2d(inward, outward, 3, stride=2, padding=1), nn.ReLU()]
+    encoder = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * (SIDE // 8) ** 2, CODE))
     return {
         "energy": distance.compose(s=(encoder, "observation")),
-        "observation": torch.randn(ROWS, SIZE, generator=generator),
+        "observation": torch.randn(ROWS, 3, SIDE, SIDE, generator=generator),
         "y": torch.randn(ROWS * CANDIDATES, CODE, generator=generator),
     }
 

@@ -2,8 +2,8 @@
 
 Whitened 12 x 12 patches of length 1, 288 atoms, λ = 0.1, the same start and the same number of patches seen.
 The check is the mean free energy of 2,000 patches that neither has seen, with atoms of length 1 on both
-sides.
-scikit-learn has float64: in float32 its inner stopping test ends only with its iterations, many times slower.
+sides. scikit-learn has float64: in float32 its inner stopping test ends only with its iterations, many times
+slower.
 """
 
 from __future__ import annotations

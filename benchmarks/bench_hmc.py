@@ -1,8 +1,7 @@
-"""Hamiltonian Monte Carlo beside the loop that one would write by hand, and beside torchebm; float32, one
-thread.
+"""Hamiltonian Monte Carlo beside the loop that one would write by hand, and beside torchebm.
 
-10 leapfrog steps of 0.1 a proposal. Ours and the loop spend 10 gradients on it, as the gradient at the
-current point is kept.
+float32, one thread, 10 leapfrog steps of 0.1 a proposal. Ours and the loop spend 10 gradients on it, as the
+gradient at the current point is kept.
 """
 
 from __future__ import annotations

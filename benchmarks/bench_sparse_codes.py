@@ -3,6 +3,7 @@
 10,000 whitened 12 x 12 patches, each brought to length 1, and a dictionary of 288 atoms learned from others;
 about 30 atoms are active at λ = 0.1. The gap that is recorded is Σ gap / Σ E over all rows, in float64, for
 both sides.
+
 Each side has the dtype and the tolerance with which it reaches 1e-6 soonest: scikit-learn's stopping test in
 float32 ends only with its iterations, so it has float64, as both sides have at λ = 0.05, where float32 can't
 hold the gap.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Literal
 
 Answers = Mapping[str, float]
@@ -50,7 +49,7 @@ class Case:
 
     name: str
     ours: Callable[[Any], Any]
-    theirs: Callable[[Any, ModuleType | None], Any]
+    theirs: Callable[[Any, Any], Any]
     setup: Callable[[], Any]
     check: Callable[[Any, Any], Answers] = no_answers
     objection: Callable[[Answers, Answers], str] = no_objection

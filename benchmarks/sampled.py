@@ -24,6 +24,8 @@ class DoubleWell(Energy):
 class EightModes(Energy):
     """-log Σ_k exp(-|y - μ_k|² / (2 · 0.5²)), eight centers on a circle of radius 4."""
 
+    centers: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         angle = torch.arange(8) * (2 * math.pi / 8)
@@ -75,7 +77,7 @@ def same(ours: Any, theirs: Any) -> str:
 def peer_energy(state: dict[str, Any], torchebm: Any) -> Any:
     """The energy as torchebm's model."""
 
-    class Model(torchebm.core.BaseModel):  # type: ignore[misc]
+    class Model(torchebm.core.BaseModel):
         def __init__(self) -> None:
             super().__init__()
             self.energy = state["energy"]

@@ -1,6 +1,6 @@
 """ebm: everything is an energy, and every answer is found by minimizing one.
 
-    E : (x, y, z, ...) ↦ ℝ, one number a row, low where the variables fit together;  p ∝ exp(-βE)
+E : (x, y, z, ...) ↦ ℝ, one number a row, low where the variables fit together;  p ∝ exp(-βE)
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ modules applied to such arguments:
     E(free) = Σ_i w_i · E_i(a_i1, a_i2, ...),      a = free variable | held rows | module(a, ...)
 
 `Binder` writes an energy in this form. Whatever depends on given variables alone is evaluated at that moment
-and *held*: a tensor (or a tuple of tensors) whose first dimension is the batch B. `ebm.bound` holds the
-result.
+and *held*: a tensor (or a tuple of tensors) whose first dimension is the batch B. `Bound` is the result.
 """
 
 from __future__ import annotations
@@ -82,6 +81,15 @@ def free_names(expression: Expression) -> Iterator[str]:
     elif isinstance(expression, Apply):
         for argument in expression.arguments:
             yield from free_names(argument)
+
+
+def held_keys(expression: Expression) -> Iterator[int]:
+    """The keys of the row data inside an expression."""
+    if isinstance(expression, Held):
+        yield expression.key
+    elif isinstance(expression, Apply):
+        for argument in expression.arguments:
+            yield from held_keys(argument)
 
 
 def map_rows(value: Any, function: Callable[[Any], Any]) -> Any:
@@ -163,7 +171,7 @@ class Binder:
     def hold(self, value: Any) -> Held:
         """Keep row data; the same object is kept once."""
         if id(value) not in self._keys:
-            key = len(self.held)
+            key = max(self.held, default=-1) + 1
             self.held[key] = value  # also keeps the object alive, so that its id stays its own
             self._keys[id(value)] = key
         return Held(self._keys[id(value)])

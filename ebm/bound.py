@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ebm.binder import Binder, Expression, Free, Held, Rows, Term, map_rows
+from ebm.binder import Binder, Expression, Free, Held, Rows, Term, held_keys, map_rows
 
 
 class Bound(Rows):
@@ -28,7 +28,9 @@ class Bound(Rows):
     def __init__(
         self, terms: tuple[Term, ...], held: dict[int, Any], variables: tuple[str, ...], rows: Binder
     ):
-        self.summands, self.held, self.variables = terms, held, variables
+        used = {key for term in terms for _, e in term.arguments for key in held_keys(e)}
+        self.summands, self.variables = terms, variables
+        self.held = {key: value for key, value in held.items() if key in used}  # not what was encoded
         self.batch, self.dtype, self.device = rows.batch, rows.dtype, rows.device
 
     def __repr__(self) -> str:
@@ -97,12 +99,14 @@ class Bound(Rows):
 
     def _zero(self, free: Mapping[str, Any]) -> Tensor:
         """A sum whose every term has weight zero."""
-        like = next((v for v in (*free.values(), *self.held.values()) if isinstance(v, Tensor)), None)
-        if like is None:
+        like = next((v for v in free.values() if isinstance(v, Tensor)), None)
+        if like is not None:
+            return like.new_zeros(like.shape[0], dtype=self.dtype or like.dtype)
+        if self.batch is None:
             raise ValueError(
                 "an energy whose terms all have weight zero needs one tensor variable to know B."
             )
-        return like.new_zeros(like.shape[0], dtype=self.dtype or like.dtype)
+        return torch.zeros(self.batch, dtype=self.dtype, device=self.device)
 
     def _with(self, held: dict[int, Any], batch: int | None) -> Bound:
         out = object.__new__(Bound)
@@ -136,9 +140,7 @@ class Bound(Rows):
         generator: torch.Generator | None = None,
         like: Mapping[str, Any] | None = None,
     ) -> Bound:
-        """Bind further: variables in `given` stop being free; what then depends on no free one is
-        computed.
-        """
+        """Bind further: variables in `given` are no longer free; what depends on no free one is computed."""
         binder = Binder(generator, self.batch, self.dtype, self.device, dict(self.held))
         for name, value in {**(like or {}), **given}.items():
             binder.observe(name, value)

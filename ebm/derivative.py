@@ -1,6 +1,6 @@
 """Derivatives of an energy with respect to u, (B, *shape) -> (B,), for all rows at once.
 
-    ∇_u Σ_i E_i(u_i) = (∇E_1(u_1), ..., ∇E_B(u_B))        since E_i depends on row i alone
+∇_u Σ_i E_i(u_i) = (∇E_1(u_1), ..., ∇E_B(u_B))        since E_i depends on row i alone
 """
 
 from __future__ import annotations

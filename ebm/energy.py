@@ -62,8 +62,7 @@ class Energy(nn.Module):
         """Row data to compute or draw once a bind, handed to `forward` under these names (default: none).
 
         Override it in an energy that is random (draw here, from `binder.generator`) or that can do part of
-        its work before the free variables are known. `given` holds the values of the variables that are
-        given.
+        its work before the free variables are known. `given` holds the values of those that are known.
         """
         return {}
 
@@ -166,18 +165,22 @@ class Sum(Energy):
     def __init__(self, *energies: Energy):
         super().__init__()
         self.parts = nn.ModuleDict()
-        for part in [p for e in energies for p in (e.parts.values() if isinstance(e, Sum) else (e,))]:
+        for part in [p for e in energies for p in (e.energies().values() if isinstance(e, Sum) else (e,))]:
             label, n = part.label, 2
             while label in self.parts:
                 label, n = f"{part.label}_{n}", n + 1
             self.parts[label] = part
-        self.variables = tuple(dict.fromkeys(v for part in self.parts.values() for v in part.variables))
-        self.options = tuple(dict.fromkeys(o for part in self.parts.values() for o in part.options))
+        self.variables = tuple(dict.fromkeys(v for part in self.energies().values() for v in part.variables))
+        self.options = tuple(dict.fromkeys(o for part in self.energies().values() for o in part.options))
+
+    def energies(self) -> dict[str, Energy]:
+        """The summands by name."""
+        return {name: part for name, part in self.parts.items() if isinstance(part, Energy)}
 
     def _summands(self, binder: Binder, scope: Scope, weight: Weight, label: str | None) -> list[Term]:
         return [
             term
-            for name, part in self.parts.items()
+            for name, part in self.energies().items()
             for term in part._summands(binder, scope, weight, label or name)
         ]
 
@@ -186,8 +189,7 @@ class View(Energy):
     """An energy with a weight, a name, or some of its variables fixed or made functions of others.
 
     E'(·) = weight · E(·, v = values[v], s = f(·)). The weight is a number or a 0-dim tensor or parameter
-    (registered, so it is saved and can be learned). Values are row data: they follow when rows are dropped or
-    repeated.
+    (registered, so it is saved and can be learned). Values are row data, and follow their rows.
     """
 
     def __init__(

@@ -40,6 +40,7 @@ def energy(function: Callable[..., Tensor]) -> Energy:
     """Turn a plain function of named tensors into an `Energy`; parameters with a default are its options.
 
     Example:
+        >>> import torch
         >>> @energy
         ... def bowl(y, depth=1.0):
         ...     return depth * (y**2).sum(1)

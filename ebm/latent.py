@@ -25,7 +25,7 @@ from ebm.infer.method import Method
 from ebm.infer.minimize import Differentiate, check_suits, minimize, solve, warn_unconverged
 from ebm.infer.starts import Start
 from ebm.problem import Problem
-from ebm.solution import Solution
+from ebm.solution import Solution, one_tensor
 
 
 def min_over(
@@ -112,7 +112,7 @@ class MinOver(Energy):
             if binder.batch is None
             else {"rows": torch.empty(binder.batch, 0, dtype=binder.dtype, device=binder.device)}
         )
-        drawn = {name: start.draw(binder) for name, start in self.starts.items()}
+        drawn = {name: start.draw(binder) for name, start in self._starts().items()}
         seed = (
             torch.randint(2**31, (), generator=binder.generator, device=_home(binder))
             if self.method.population
@@ -141,14 +141,14 @@ class MinOver(Energy):
         problem, u = self._pose(bound, variables, _drawn, _seed, _rows, _batch)
         if self.differentiate == "unroll" and torch.is_grad_enabled():
             solution = solve(problem.with_graph(), u, self.method, self.max_steps, self.tol, unroll=True)
-            z = solution.value
+            z = one_tensor(solution.value)
         else:
             with torch.no_grad():
                 solution = solve(problem.detach(), u.detach(), self.method, self.max_steps, self.tol)
             if self.differentiate == "implicit":
-                z = newton_correction(problem, solution.value)
+                z = newton_correction(problem, one_tensor(solution.value))
             else:
-                z = hold_minimum(solution.value, self._sources(bound))
+                z = hold_minimum(one_tensor(solution.value), self._sources(bound))
         warn_unconverged(solution, self.label)
         return problem.value(z)
 
@@ -178,9 +178,12 @@ class MinOver(Energy):
         check_suits(self.method, problem, self.differentiate)
         return problem, problem.pack(values)
 
+    def _starts(self) -> dict[str, Start]:
+        return {name: start for name, start in self.starts.items() if isinstance(start, Start)}
+
     def _sources(self, bound: Bound) -> list[Tensor]:
         """Everything with a gradient on which the minimizer depends."""
-        found = [p for p in self.energy.parameters() if p.requires_grad]
+        found: list[Tensor] = [p for p in self.energy.parameters() if p.requires_grad]
 
         def collect(rows: Any) -> Any:
             if isinstance(rows, Bound):
@@ -196,7 +199,7 @@ class MinOver(Energy):
 
     def solve(self, **variables: Any) -> Solution:
         """The minimizer z* and how it was found, for given values of all other variables."""
-        over = dict(self.starts.items())
+        over = self._starts()
         return minimize(
             self.energy,
             next(iter(over.values())) if self.single else over,

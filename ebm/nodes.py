@@ -42,6 +42,8 @@ class Finite(Nodes):
         normalized: weights 1/K (an average); else 1 (a sum).
     """
 
+    values: Tensor
+
     def __init__(self, values: Tensor, normalized: bool = True):
         super().__init__()
         if values.ndim == 0 or len(values) == 0:
@@ -84,6 +86,9 @@ class Grid(Nodes):
             (Gauss-Legendre: exact for polynomials of degree 2n - 1).
         normalized: average over the box; else the integral dz.
     """
+
+    nodes: Tensor
+    log_weight: Tensor
 
     def __init__(
         self,
@@ -130,6 +135,9 @@ class Importance(Nodes):
         mean, std: tensors of the latent's shape.
         normalized: the measure is q itself (the risk over z ~ q); else dz, with weights 1 / (K q(z_k)).
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, n: int, mean: Tensor, std: Tensor, normalized: bool = False):
         super().__init__()

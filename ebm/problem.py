@@ -56,9 +56,8 @@ class Problem:
         self.live: Tensor | None = None  # rows of the full batch that are left; None: all
         self._repeated: dict[int, Problem] = {}  # by number of copies: candidates come again at every step
         self.smooth_terms, self.prox_terms = split_prox(bound.summands)
-        self._plan: dict[
-            bool, tuple[list[Term], tuple[Term, ...]]
-        ] = {}  # smooth only? -> closed form, autograd
+        # smooth only? -> terms with a closed form, terms for autograd
+        self._plan: dict[bool, tuple[list[Term], tuple[Term, ...]]] = {}
         for only_smooth, terms in ((False, bound.summands), (True, self.smooth_terms)):
             closed = [len(self.shapes) == 1 and closed_form_of(t) is not None for t in terms]
             self._plan[only_smooth] = (
@@ -226,8 +225,9 @@ class Problem:
             copies, points = self._repeated[k], part.reshape(batch * k, *part.shape[2:])
             energies.append(copies.value(points).view(batch, k))
             violation = copies.violation(points)
-            violations.append(violation if violation is None else violation.view(batch, k))
-        return torch.cat(energies, 1), None if violations[0] is None else torch.cat(violations, 1)
+            if violation is not None:
+                violations.append(violation.view(batch, k))
+        return torch.cat(energies, 1), torch.cat(violations, 1) if violations else None
 
     def per_row(self, setting: float | Tensor) -> float | Tensor:
         """A method's setting, one number or one per row of the full batch, (B,), for the live rows."""

@@ -27,3 +27,8 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 def norm(a: Tensor) -> Tensor:
     """The Euclidean norm of each row, (B, *shape) -> (B,)."""
     return torch.linalg.vector_norm(flat(a), dim=1)
+
+
+def square(a: Tensor) -> Tensor:
+    """|a|² of each row, (B, *shape) -> (B,); one look at a, where `dot(a, a)` makes a product first."""
+    return norm(a).square()

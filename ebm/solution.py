@@ -11,6 +11,13 @@ from torch import Tensor
 Value = Tensor | dict[str, Tensor]
 
 
+def one_tensor(value: Value) -> Tensor:
+    """A value that is known to be one tensor: of a single free variable, or of all of them laid out flat."""
+    if isinstance(value, dict):
+        raise TypeError(f"expected one tensor, got values by name; choose one of {', '.join(value)}.")
+    return value
+
+
 class Stop(IntEnum):
     """Which test ended a row. Only `GRADIENT`, `STEP`, `SPREAD` and `EXHAUSTED` count as converged."""
 

@@ -87,4 +87,4 @@ def draw() -> Figure:
 
 
 if __name__ == "__main__":
-    draw().savefig(Path(__file__).with_suffix(".png"))
+    draw().savefig(Path(__file__).with_suffix(".png"), dpi=150)

@@ -13,7 +13,7 @@ from benchmarks.case import Case
 from benchmarks.machine import commit, machine, versions
 from benchmarks.runner import Plan, run_module
 
-SOURCE = '''
+SOURCE = """
 import os, sys, time
 from benchmarks.case import Case
 
@@ -50,7 +50,7 @@ def large(state, peer):
     return bytearray(64 << 20)
 
 CASES = {cases}
-'''
+"""
 
 
 class Bench:
@@ -183,7 +183,7 @@ def test_two_cases_of_one_name_are_refused(bench) -> None:
     [
         ({"at_least": 1.0, "at_most": 2.0}, "x: give at_least or at_most, not both"),
         ({"at_least": 0.0}, "x: a required ratio must be positive, got 0.0"),
-        ({"unit": "ms"}, "x: unit must be \"s\", \"cpu s\" or \"MiB\", got 'ms'"),
+        ({"unit": "ms"}, 'x: unit must be "s", "cpu s" or "MiB", got \'ms\''),
     ],
 )
 def test_a_bad_case_is_refused(options: dict[str, Any], message: str) -> None:

@@ -237,6 +237,20 @@ def test_candidates_are_tried_against_one_encoding() -> None:
     assert torch.allclose(values, 0.5 * ((code - candidates) ** 2).sum(2))
 
 
+def test_what_was_encoded_is_not_carried_along() -> None:
+    """Repeating a picture for every candidate would cost far more than repeating its code."""
+    observation = randn(4, 1000)
+    shared = Spring().compose(x=(Counted(1000, 2), "o"))
+    bound = shared.bind({"o": observation})
+    assert [tuple(value.shape) for value in bound.held.values()] == [(4, 2)]
+    later = (shared + Spring().named("own")).bind({"o": observation}).bind({"x": randn(4, 2, seed=1)})
+    y = randn(4, 2, seed=2)
+    expected = bound(y=y) + Spring()(x=randn(4, 2, seed=1), y=y)
+    assert torch.allclose(later(y=y), expected)
+    nothing = (0 * shared).bind({"o": observation, "y": y})
+    assert torch.equal(nothing(), torch.zeros(4))
+
+
 def test_rows_and_repeat_take_tuples_and_integers_along() -> None:
     @energy
     def pick(y, table):
@@ -321,9 +335,8 @@ def test_raise_unconverged_says_which_rows_and_keeps_what_was_found() -> None:
 
 def test_steps_are_the_steps_of_each_row() -> None:
     start = torch.tensor([[0.0], [1.0], [1024.0]])
-    solution = minimize(
-        size, start, GradientDescent(0.25), tol=2.0 * 2**-3, max_steps=100
-    )  # |∇E| = 2|y|, halved a step
+    # |∇E| = 2|y|, halved a step
+    solution = minimize(size, start, GradientDescent(0.25), tol=2.0 * 2**-3, max_steps=100)
     assert solution.steps.tolist() == [0, 3, 13]
     assert solution.stopped_by.tolist() == [Stop.GRADIENT] * 3
 
@@ -332,9 +345,8 @@ def test_step_sizes_and_rows_may_differ_and_rows_be_dropped() -> None:
     steps = torch.tensor([0.5, 0.25, 0.01, 0.4])
     start = torch.tensor([[1.0], [1.0], [1.0], [1.0]])
     solution = minimize(size, start, GradientDescent(steps), max_steps=20, tol=1e-3)
-    assert (
-        0 < DROP_SHARE <= 0.25
-    )  # the row that is done after one step is dropped, and 0.01 stays with its row
+    # the row that is done after one step is dropped, and 0.01 stays with its row
+    assert 0 < DROP_SHARE <= 0.25
     assert solution.steps.tolist()[0] == 1
     assert torch.allclose(solution.value[2], torch.tensor([0.98**20]))
 
@@ -353,9 +365,8 @@ def test_memory_of_a_solve_does_not_grow_with_its_steps() -> None:
     assert len(alive) == 60 and max(alive) <= 4
     start = torch.ones(4, 2, requires_grad=True)
     kept = minimize(size, start, Watched(1e-4), max_steps=60, tol=0.0, differentiate="unroll")
-    assert (
-        alive[-1] > 50 and kept.value.requires_grad
-    )  # a graph keeps its points, and this test would see them
+    # a graph keeps its points, and this test would see them
+    assert alive[-1] > 50 and kept.value.requires_grad
 
 
 def test_start_objects_make_what_they_say() -> None:
@@ -472,9 +483,8 @@ def test_unroll_of_a_few_steps_is_the_derivative_of_those_steps() -> None:
 
 def test_unroll_freezes_rows_that_are_done() -> None:
     start = torch.tensor([[0.5], [1.0], [4.0]], requires_grad=True)
-    solution = minimize(
-        size, start, GradientDescent(0.25), tol=1.0, differentiate="unroll"
-    )  # |∇E| = 2|y|, halved a step
+    # |∇E| = 2|y|, halved a step
+    solution = minimize(size, start, GradientDescent(0.25), tol=1.0, differentiate="unroll")
     assert solution.steps.tolist() == [0, 1, 3]
     (slope,) = torch.autograd.grad(solution.value.sum(), start)
     assert torch.allclose(slope, torch.tensor([[1.0], [0.5], [0.125]]))

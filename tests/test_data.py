@@ -120,7 +120,7 @@ def test_whitening_keeps_the_dtype_and_the_scale_does_not_matter(generator: torc
         (lambda: Whitening.fit(torch.ones(4, 3)), "rows of data are all equal"),
         (lambda: Whitening.fit(torch.full((4, 3), math.nan)), "hold NaN or infinity"),
         (lambda: Whitening.fit(torch.eye(3), eps=0.0), "eps must be positive"),
-        (lambda: Whitening.fit(torch.eye(3), kind="lda"), "kind must be \"zca\" or \"pca\", got 'lda'"),
+        (lambda: Whitening.fit(torch.eye(3), kind="lda"), 'kind must be "zca" or "pca", got \'lda\''),
         (lambda: photo_patches(0), "n must be at least 2, got 0"),
         (lambda: photo_patches(5, 428), "size must be between 2 and 427, got 428"),
     ],

@@ -37,9 +37,7 @@ def test_the_demo_takes_its_options(tmp_path: Path, calls: list, capsys: pytest.
     assert str(out / "index.html") in capsys.readouterr().out
 
 
-def test_the_demo_shows_all_by_default(
-    tmp_path: Path, calls: list, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_demo_shows_all_by_default(tmp_path: Path, calls: list, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.main(["demo"]) == 0
     assert calls == [{"out": Path("ebm-demo"), "parts": list(cli.PARTS), "seed": 0, "quick": False}]

@@ -52,9 +52,8 @@ def test_a_captured_tensor_goes_stale_when_rows_are_dropped() -> None:
     start = torch.tensor([[1.0], [1.0], [0.0]])  # two rows are at their answers, and are dropped at once
 
     wrong = naive_descent(lambda y: ((y - target) ** 2).sum(1), start)
-    assert (
-        wrong[2] - 5.0
-    ).abs() > 1  # the row that is left went to the mean of all three targets, without a word
+    # the row that is left went to the mean of all three targets, without a word
+    assert (wrong[2] - 5.0).abs() > 1
 
     captured = energy(lambda y: ((y - target) ** 2).sum(1))
     with pytest.raises(ValueError, match=r"a captured tensor does not follow its rows.*pass it in `given`"):
@@ -159,9 +158,8 @@ def test_minus_a_prox_term_is_refused_and_a_given_one_is_a_constant() -> None:
     quadratic = energy(lambda z, x: 0.5 * ((z - x) ** 2).sum(1))
     with pytest.raises(ValueError, match=r"negative weight -2; minus a prox term is not a prox term"):
         minimize(quadratic - 2 * Absolute(), start, ProxStep(), given={"x": torch.ones(2, 1)})
-    constant = Absolute().compose(
-        z=(torch.abs, "x")
-    )  # |x| is given: no prox on z, so one more may stand beside it
+    # |x| is given: no prox on z, so one more may stand beside it
+    constant = Absolute().compose(z=(torch.abs, "x"))
     solution = minimize(
         quadratic + constant + Both(), start, ProxStep(), given={"x": torch.full((2, 1), 4.0)}, max_steps=200
     )
@@ -260,9 +258,8 @@ def test_the_hessian_of_a_free_energy_lacks_no_term() -> None:
     slope = -2 * spring.w.detach() / curved**2 * (y**2 / curved - 1).sum()  # d/dw
 
     naive = naive_free_energy(spring)
-    assert torch.allclose(
-        naive(y), 0.5 * y[:, 0] ** 2 / curved
-    )  # its value is right, and so is its score ...
+    # its value is right, and so is its score ...
+    assert torch.allclose(naive(y), 0.5 * y[:, 0] ** 2 / curved)
     (wrong,) = torch.autograd.grad(score_matching(naive, y), spring.w)
     assert (score_matching(naive, y) - loss).abs() > 1  # ... but not its Hessian: it finds 1, not 1/(1 + w²)
     assert (wrong - slope).abs() > 0.5

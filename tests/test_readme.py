@@ -1,6 +1,4 @@
-"""README: its example runs and means what it says, its links lead somewhere, its numbers are the recorded
-ones.
-"""
+"""README: its example runs and means what it says, its links lead somewhere, its numbers are recorded."""
 
 from __future__ import annotations
 

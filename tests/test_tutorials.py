@@ -1,6 +1,4 @@
-"""Every chapter runs with its solutions, in step with its notebook; blanks and seeded wrong answers fail as
-named.
-"""
+"""Every chapter runs with its solutions, in step with its notebook; blanks and wrong answers fail."""
 
 from __future__ import annotations
 

@@ -64,7 +64,11 @@ print(data[:3])
 # 3. If the average is very soft, what does the trained ellipse look like?
 
 # %%
-my_guesses = {"energy at the center": None, "w under a soft average": None, "w under a very soft average": None}
+my_guesses = {
+    "energy at the center": None,
+    "w under a soft average": None,
+    "w under a very soft average": None,
+}
 
 # %% [markdown]
 # ## 2 · Play
@@ -84,7 +88,7 @@ def show_free_energy(beta: float = 4.0, w1: float = 2.0, w2: float = 1.5) -> Non
     model = Ellipse((w1, w2))
     free = marginal_over(model, "z", beta, by=Finite(model.angles()))
     with style():
-        figure, ax = plt.subplots(figsize=(5.6, 4.2))
+        _, ax = plt.subplots(figsize=(5.6, 4.2))
         landscape(free, "y", ax, (-3, 3, -2.5, 2.5), ceiling=6.0, resolution=81, label=r"$F_\beta(y)$")
         curve = model.decode(model.angles(200)).detach()
         ax.plot(*torch.cat([curve, curve[:1]]).T, color="white")
@@ -154,12 +158,9 @@ for beta in (1000.0, 4.0, 1.0, 0.001):
 beta_c = 1 / (2 * (data**2).mean(0).max())
 print(f"β_c = {beta_c:.3f}")
 w_small, y, beta = torch.tensor([0.02, 0.03]), data, 0.4
-exact = -(
-    torch.logsumexp(
-        -beta * ((y[:, None] - torch.stack([w_small[0] * angles.cos(), w_small[1] * angles.sin()], 1)) ** 2).sum(2), 1
-    )
-    - math.log(48)
-) / beta
+points = torch.stack([w_small[0] * angles.cos(), w_small[1] * angles.sin()], 1)
+squared = ((y[:, None] - points) ** 2).sum(2)
+exact = -(torch.logsumexp(-beta * squared, 1) - math.log(48)) / beta
 expanded = (y**2).sum(1) + (w_small**2 * (0.5 - beta * y**2)).sum(1)
 print(f"largest error of the expansion: {(exact - expanded).abs().max():.1e}")
 assert (exact - expanded).abs().max() < 1e-5
@@ -256,7 +257,9 @@ print("The library and your functions agree.")
 def train(beta: float) -> Ellipse:
     model = Ellipse((1.5, 1.2))
     free = marginal_over(model, "z", beta, by=Finite(model.angles()))
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=300, line_search_fn="strong_wolfe", tolerance_grad=1e-10)
+    optimizer = torch.optim.LBFGS(
+        model.parameters(), max_iter=300, line_search_fn="strong_wolfe", tolerance_grad=1e-10
+    )
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()

@@ -1,7 +1,6 @@
-"""Makes the notebooks from their sources: tutorials/NN_name.py -> NN_name.ipynb, without outputs or
-solutions.
+"""Makes the notebooks from their sources: tutorials/NN_name.py -> NN_name.ipynb, without outputs.
 
-`solved(source)` gives the same notebook with the exercises filled in from solutions/, for the tests.
+They hold no solutions either: `solved(source)` fills the exercises in from solutions/, for the tests.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Part two, inference: the hidden half of a digit is whatever makes the energy of the whole picture small.
 
-    hidden* = argmin E(y = (visible, hidden)) over pixels in [0, 1]
+hidden* = argmin E(y = (visible, hidden)) over pixels in [0, 1]
 """
 
 from __future__ import annotations

@@ -22,8 +22,7 @@ def show_atom(axes: Axes, atom: Tensor) -> None:
 
 
 def show_mosaic(axes: Axes, atoms: Tensor, columns: int) -> None:
-    """Patches (K, H * W) side by side, each with its own contrast and zero as middle gray, one pixel
-    apart."""
+    """Patches (K, H * W) one pixel apart, each with its own contrast and zero as middle gray."""
     side, rows = round(atoms.shape[1] ** 0.5), -(-len(atoms) // columns)
     canvas = np.full((rows * (side + 1) - 1, columns * (side + 1) - 1), np.nan)
     for i, atom in enumerate(atoms):

@@ -1,5 +1,4 @@
-"""The page: what was made, in one file that needs nothing from elsewhere, on screens of any width, light
-or dark."""
+"""The page: what was made, in one file that needs nothing from elsewhere, on any screen, light or dark."""
 
 from __future__ import annotations
 
@@ -12,9 +11,9 @@ from ebm.demo.part import Part, Picture, Table
 STYLE = """
 :root { color-scheme: light dark; --ground: #fbfaf7; --card: #ffffff; --ink: #1d2126; --soft: #5d6670;
   --line: #e2dfd8; --accent: #0072b2; --glow: #e8f1f7; }
-@media (prefers-color-scheme: dark) { :root { --ground: #14171b; --card: #1c2026; --ink: #e8e6e1; --soft:
-#9aa4ae;
-  --line: #2d333b; --accent: #66b5e8; --glow: #1b2a36; } }
+@media (prefers-color-scheme: dark) {
+  :root { --ground: #14171b; --card: #1c2026; --ink: #e8e6e1; --soft: #9aa4ae;
+    --line: #2d333b; --accent: #66b5e8; --glow: #1b2a36; } }
 * { box-sizing: border-box; }
 html { scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
@@ -29,21 +28,22 @@ p { margin: 0 0 0.9rem; max-width: 42rem; }
 .lead { font-size: 1.2rem; color: var(--soft); }
 a { color: var(--accent); text-underline-offset: 0.15em; }
 a:focus-visible, .wide:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px;
-border-radius: 4px; } nav { display: flex; flex-wrap: wrap; gap: 0.6rem; margin: 1.6rem 0 0; padding: 0;
-list-style: none; } nav a { display: block; padding: 0.45rem 0.9rem; border: 1px solid var(--line);
-border-radius: 999px;
+  border-radius: 4px; }
+nav { display: flex; flex-wrap: wrap; gap: 0.6rem; margin: 1.6rem 0 0; padding: 0; list-style: none; }
+nav a { display: block; padding: 0.45rem 0.9rem; border: 1px solid var(--line); border-radius: 999px;
   background: var(--card); text-decoration: none; font: 500 0.92rem/1.3 system-ui, sans-serif; }
 section { margin: 4.5rem 0 0; padding-top: 2.2rem; border-top: 1px solid var(--line); }
 .number { font: 600 0.82rem/1 system-ui, sans-serif; letter-spacing: 0.12em; text-transform: uppercase;
   color: var(--accent); margin: 0 0 0.8rem; }
-.formula { margin: 1.2rem 0 1.6rem; padding: 1rem 1.2rem; max-width: none; overflow-x: auto; background:
-var(--glow);
-  border-radius: 10px; font-size: clamp(1.15rem, 3.4vw, 1.5rem); text-align: center; white-space: nowrap; }
+.formula { margin: 1.2rem 0 1.6rem; padding: 1rem 1.2rem; max-width: none; overflow-x: auto;
+  background: var(--glow); border-radius: 10px; font-size: clamp(1.15rem, 3.4vw, 1.5rem);
+  text-align: center; white-space: nowrap; }
 figure, .table { margin: 2.2rem 0; padding: 1.2rem; background: var(--card); border: 1px solid var(--line);
   border-radius: 14px; }
 figure img { display: block; width: 100%; height: auto; padding: 0.8rem; background: #ffffff;
-border-radius: 8px; } figcaption, .note { margin: 0.9rem 0 0; max-width: none; color: var(--soft);
-font-size: 0.97rem; } figcaption strong, .note strong { color: var(--ink); }
+  border-radius: 8px; }
+figcaption, .note { margin: 0.9rem 0 0; max-width: none; color: var(--soft); font-size: 0.97rem; }
+figcaption strong, .note strong { color: var(--ink); }
 .wide { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font: 0.9rem/1.4 system-ui, sans-serif;
   font-variant-numeric: tabular-nums; }
@@ -56,8 +56,8 @@ tbody tr:last-child > * { border-bottom: 0; }
 footer { margin-top: 5rem; padding-bottom: 3rem; color: var(--soft); font-size: 0.92rem; }
 code { font: 0.86em/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: var(--glow);
   padding: 0.1em 0.35em; border-radius: 4px; }
-@media print { section { break-before: page; } figure, .table { break-inside: avoid; } nav { display: none;
-} }
+@media print { section { break-before: page; } figure, .table { break-inside: avoid; }
+  nav { display: none; } }
 """
 
 LEAD = (
@@ -148,9 +148,9 @@ def _small_print(parts: Sequence[Part], about: Mapping[str, Any]) -> str:
     quick = " --quick" if about["quick"] else ""
     return f"""
 <p>Seed {about["seed"]}; {seconds:.0f} seconds with {machine["threads"]} threads on {machine["cores"]} cores;
-{escape(versions)}; {escape(machine["system"])}. Every number is in <a
-href="numbers.json">numbers.json</a>. The same
-command makes the same numbers: <code>ebm demo --seed {about["seed"]}{quick}</code></p>
+{escape(versions)}; {escape(machine["system"])}. Every number is in
+<a href="numbers.json">numbers.json</a>. The same command makes the same numbers:
+<code>ebm demo --seed {about["seed"]}{quick}</code></p>
 <p>Data, as they come with scikit-learn: the photographs "china" by danielbuechele and "flower" by
 vultilion (Flickr, Creative Commons BY 2.0; here in gray, cut and rebuilt), and the handwritten digits of
 Alpaydin and Kaynak (1998).</p>

@@ -1,5 +1,4 @@
-"""One part of the demo: pictures, tables and numbers that fill up while it runs, with the words around
-them."""
+"""One part of the demo: pictures, tables and numbers that fill up while it runs, and words around them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Part three: sampling. An energy is a landscape, and p ∝ exp(-E) says how often each place is visited.
 
-    Langevin   y ← y - ε ∇E(y) + √(2ε) ξ
-    MALA       the same step, accepted or rejected such that p is met exactly
-    HMC        a ball that rolls without friction for a while, then accepted or rejected
+Langevin   y ← y - ε ∇E(y) + √(2ε) ξ
+MALA       the same step, accepted or rejected such that p is met exactly
+HMC        a ball that rolls without friction for a while, then accepted or rejected
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ebm.infer.sampler import Sampler
 from ebm.measure import energies_of, ess
 from ebm.show import landscape
 from ebm.show.style import BLUE, GREEN, VERMILION
+from ebm.solution import one_tensor
 from ebm.targets import Mixture, Ring
 from ebm.targets.target import Target
 
@@ -85,7 +86,7 @@ def walk(target: Target, method: Sampler, gradients: int, exact: float, generato
     each = method.gradients
     steps = (gradients + BURN_IN) // each
     samples = sample(target, start, method, num_samples=steps, generator=generator)
-    every = cast(Tensor, samples.value)
+    every = one_tensor(samples.value)
     draws = every[BURN_IN // each :]
     energies = energies_of(target, samples)[BURN_IN // each :].double()
     deviation = float((energies.var() / ess(energies, "mean")).sqrt())
@@ -168,7 +169,7 @@ def show_truth(part: Part, targets: Targets, walks: Walks) -> None:
         left.legend()
         for i, (name, share) in enumerate(shares.items()):
             place = torch.arange(8) + 0.27 * (i - 1)
-            right.bar(place, 100 * share, width=0.25, color=COLORS[name], label=name)
+            right.bar(place.numpy(), 100 * share.numpy(), width=0.25, color=COLORS[name], label=name)
         right.axhline(12.5, color="black", linewidth=1, linestyle=(0, (3, 2)))
         right.set(title="in the eight modes", xlabel="mode, counted from the start", ylabel="% of draws")
         right.set_xticks(range(8), [str(i) for i in range(1, 9)])

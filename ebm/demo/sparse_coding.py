@@ -1,12 +1,9 @@
 """Part one: sparse coding. What are photographs made of?
 
-    E(y, z) = ½ |y - zD|² + λ |z|₁        y a patch, z its code, D the dictionary of atoms
+E(y, z) = ½ |y - zD|² + λ |z|₁        y a patch, z its code, D the dictionary of atoms
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -16,8 +13,10 @@ from torch import Tensor
 from ebm.data import Whitening, photo_patches, photos
 from ebm.demo.drawing import show_atom, show_image, show_mosaic
 from ebm.demo.part import Part, Picture
+from ebm.demo.principal import Basis
 from ebm.regularized import SparseCoding
 from ebm.show.style import BLUE, GRAY, GREEN, ORANGE, VERMILION
+from ebm.solution import one_tensor
 
 SIZE = 10  # pixels, the side of a patch
 RIDGE = 5.0  # of the whitening: high, since the temple's trees are close to white noise
@@ -75,27 +74,6 @@ def sparse_coding_part(part: Part) -> None:
     show_photos(part, model, basis, patches.whitening)
 
 
-@dataclass(frozen=True)
-class Basis:
-    """Principal components: the best linear code, and so the measure of what sparseness buys."""
-
-    mean: Tensor
-    components: Tensor  # (P, P), one a row, the strongest first
-
-    @classmethod
-    def of(cls, y: Tensor) -> Basis:
-        """The principal components of the rows of y."""
-        mean = y.mean(0)
-        _, vectors = torch.linalg.eigh((y - mean).T @ (y - mean))
-        return cls(mean, vectors.flip(1).T.contiguous())
-
-    def keep(self, y: Tensor, count: int, best: bool = False) -> Tensor:
-        """y from `count` coefficients: the leading ones, or each row's own largest."""
-        c = (y - self.mean) @ self.components.T
-        ranked = c.abs().argsort(1, descending=True) if best else torch.arange(c.shape[1]).expand(c.shape)
-        return torch.zeros_like(c).scatter(1, ranked[:, :count], 1.0).mul(c) @ self.components + self.mean
-
-
 def even(y: Tensor) -> tuple[Tensor, Tensor]:
     """Patches of contrast one, (N, P), and the contrast that they had, (N, 1)."""
     contrast = y.norm(dim=1, keepdim=True).clamp(min=1e-6)
@@ -104,7 +82,7 @@ def even(y: Tensor) -> tuple[Tensor, Tensor]:
 
 def codes(model: SparseCoding, y: Tensor, tol: float = 1e-3) -> Tensor:
     """The codes of patches, (B, K)."""
-    return cast(Tensor, model.infer(y, tol=tol).value)
+    return one_tensor(model.infer(y, tol=tol).value)
 
 
 def active(z: Tensor) -> float:

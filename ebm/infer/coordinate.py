@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ebm.infer.coordinate_kernel import available, descend_rows
 from ebm.infer.method import Method, State, count
-from ebm.infer.quadratic import quadratic_form
+from ebm.infer.quadratic import Quadratic, quadratic_form
 from ebm.problem import Problem
-from ebm.rows import dot, flat
+from ebm.rows import dot, flat, norm
 
 BLOCK = 32  # coordinates whose moves are carried over to all others in one product
 
@@ -71,41 +71,41 @@ class CoordinateDescent(Method):
         form = quadratic_form(problem, u)
         if bool((form.matrix.diagonal(dim1=-2, dim2=-1) < 0).any()):
             raise ValueError("the energy bends down along a coordinate, so that it has no minimum there.")
-        v = flat(u)
-        slope = _product(v, form.matrix) - form.linear
+        v, bounds = flat(u), shrinkages(problem, u)
+        if self.compiled:
+            _, slope, smooth, length = descend_rows(form, bounds, v)
+        else:
+            slope = _product(v, form.matrix) - form.linear
+            smooth, length = look(form, bounds, v, slope)
         more = {"matrix": form.matrix} if form.matrix.ndim == 3 else {}
-        state = {"u": u, "slope": slope, "linear": form.linear, "constant": form.constant, **more}
-        return self._state(problem, state, form.matrix, u, slope)
+        held = {"linear": form.linear, "constant": form.constant, **more}
+        return self._state(problem, held, u, slope, smooth, length)
 
     def step(self, problem: Problem, state: State) -> State:
-        u, linear = state["u"], state["linear"]
+        u, slope = state["u"], state["slope"]
         matrix = state["matrix"] if "matrix" in state else quadratic_form(problem, u).matrix
-        bounds = shrinkages(problem, u)
+        form, bounds = Quadratic(matrix, state["linear"], state["constant"]), shrinkages(problem, u)
         if self.compiled:
-            v, slope, length = descend_rows(matrix, bounds, linear, flat(u), state["slope"], self.sweeps)
-            return self._state(problem, state, matrix, v.view_as(u), slope, length)
-        v, slope = sweep(matrix, bounds, flat(u), state["slope"])
-        return self._state(problem, state, matrix, v.view_as(u), slope)
+            v, slope, smooth, length = descend_rows(form, bounds, flat(u), slope, self.sweeps)
+        else:
+            v, slope = sweep(matrix, bounds, flat(u), slope)
+            smooth, length = look(form, bounds, v, slope)
+        return self._state(problem, state, v.view_as(u), slope, smooth, length)
 
     def _state(
-        self,
-        problem: Problem,
-        old: State,
-        matrix: Tensor,
-        u: Tensor,
-        slope: Tensor,
-        length: Tensor | None = None,
+        self, problem: Problem, held: State, u: Tensor, slope: Tensor, smooth: Tensor, length: Tensor
     ) -> State:
-        v = flat(u)
-        value = old["constant"] + 0.5 * dot(v, slope - old["linear"]) + problem.prox_value(u)
-        if length is None:
-            t = 1 / matrix.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True).clamp(
-                min=torch.finfo(u.dtype).tiny
-            )
-            threshold, low, high = shrinkages(problem, u)
-            move = shrink(v - t * slope, t * threshold, low, high) - v
-            length = torch.linalg.vector_norm(move / t, dim=1)
-        return {**old, "u": u, "value": value, "slope": slope, "gradient_norm": length}
+        value = held["constant"] + smooth + problem.prox_value(u)
+        return {**held, "u": u, "value": value, "slope": slope, "gradient_norm": length}
+
+
+def look(form: Quadratic, bounds: Bounds, u: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """f - c and the length of the generalized gradient of a step of 1 / max_j A_jj, (B,) each."""
+    largest = form.matrix.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
+    t = 1 / largest.clamp(min=torch.finfo(u.dtype).tiny)
+    threshold, low, high = bounds
+    move = shrink(u - t * slope, t * threshold, low, high) - u
+    return 0.5 * dot(u, slope - form.linear), norm(move / t)
 
 
 def shrinkages(problem: Problem, u: Tensor) -> Bounds:

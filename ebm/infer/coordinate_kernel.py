@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ebm.infer.quadratic import Quadratic
+
 try:
     import numba
 except ImportError:  # the extra `compiled` is not installed
@@ -34,51 +36,54 @@ def available() -> bool:
     return numba is not None
 
 
-def _shrink(v, threshold, low, high):  # numba infers the types
-    soft = v - threshold if v > threshold else (v + threshold if v < -threshold else v * 0)
-    return min(max(soft, low), high)
+def _shrink(v, threshold):  # numba infers the types
+    return v - min(max(v, -threshold), threshold)
 
 
-def _descend(matrix, inverse, threshold, low, high, linear, u, slope, length, step, sweeps, ratio):
+def _descend(
+    a, inverse, threshold, low, high, bounded, b, u, slope, step, sweeps, ratio, v, new, smooth, length
+):
     rows, size = u.shape
-    shared = len(matrix) == 1
+    per_row = len(a) > 1
     active = np.empty(size, np.int64)
-    small = np.empty((size, size), u.dtype)
-    x, g = np.empty(size, u.dtype), np.empty(size, u.dtype)
+    small = np.empty((size, size), u.dtype)  # H
+    h = np.empty(size, u.dtype)  # ∇f of the row
+    x, g = np.empty(size, u.dtype), np.empty(size, u.dtype)  # u and ∇f of the active coordinates
+    t, soft = np.empty(size, u.dtype), np.empty(size, u.dtype)  # their 1 / A_jj and threshold / A_jj
     for r in range(rows):
-        a, inv, b, v, slope_r = (
-            matrix[0 if shared else r],
-            inverse[0 if shared else r],
-            linear[r],
-            u[r],
-            slope[r],
-        )
-        count = 0
+        shared = r if per_row else 0
         for j in range(size):
-            resting = (v[j] == 0 and threshold[j] > 0) or v[j] == low[j] or v[j] == high[j]
-            if resting:
-                new = shrink(v[j] - slope_r[j] * inv[j], threshold[j] * inv[j], low[j], high[j])
-                move = new - v[j]
+            v[r, j], h[j] = u[r, j], slope[r, j]
+        count = 0
+        for j in range(size if sweeps else 0):
+            x_j = v[r, j]
+            if x_j == 0 or (bounded and (x_j == low[j] or x_j == high[j])):
+                to = shrink(x_j - h[j] * inverse[shared, j], threshold[j] * inverse[shared, j])
+                if bounded:
+                    to = min(max(to, low[j]), high[j])
+                move = to - x_j
                 if move == 0:
                     continue
-                v[j] = new
+                v[r, j] = to
                 for k in range(size):
-                    slope_r[k] += move * a[j, k]
+                    h[k] += move * a[shared, j, k]
             active[count] = j
             count += 1
         for i in range(count):
-            x[i], g[i] = v[active[i]], slope_r[active[i]]
+            j = active[i]
+            x[i], g[i], t[i], soft[i] = v[r, j], h[j], inverse[shared, j], threshold[j] * inverse[shared, j]
             for k in range(count):
-                small[i, k] = a[active[i], active[k]]
-        goal = x[0] * 0
+                small[i, k] = a[shared, j, active[k]]
+        goal = ratio * 0
         for sweep in range(sweeps):
-            largest = goal * 0
+            largest = ratio * 0
             for i in range(count):
-                j = active[i]
-                new = shrink(x[i] - g[i] * inv[j], threshold[j] * inv[j], low[j], high[j])
-                move = new - x[i]
+                to = shrink(x[i] - g[i] * t[i], soft[i])
+                if bounded:
+                    to = min(max(to, low[active[i]]), high[active[i]])
+                move = to - x[i]
                 if move != 0:
-                    x[i] = new
+                    x[i] = to
                     for k in range(count):
                         g[k] += move * small[i, k]
                     largest = max(largest, abs(move))
@@ -87,18 +92,22 @@ def _descend(matrix, inverse, threshold, low, high, linear, u, slope, length, st
             if largest <= goal:
                 break
         for i in range(count):
-            v[active[i]] = x[i]
+            v[r, active[i]] = x[i]
         for k in range(size):
-            slope_r[k] = -b[k]
+            new[r, k] = 0
         for j in range(size):
-            if v[j] != 0:
+            if v[r, j] != 0:
                 for k in range(size):
-                    slope_r[k] += v[j] * a[j, k]
-        t, square = step[0 if shared else r], step[0] * 0
+                    new[r, k] += v[r, j] * a[shared, j, k]
+        product, square, one = ratio * 0, ratio * 0, step[shared]
         for j in range(size):
-            move = shrink(v[j] - t * slope_r[j], t * threshold[j], low[j], high[j]) - v[j]
-            square += move * move
-        length[r] = np.sqrt(square) / t
+            new[r, j] -= b[r, j]
+            product += v[r, j] * (new[r, j] - b[r, j])
+            to = shrink(v[r, j] - one * new[r, j], one * threshold[j])
+            if bounded:
+                to = min(max(to, low[j]), high[j])
+            square += (to - v[r, j]) ** 2
+        smooth[r], length[r] = product / 2, np.sqrt(square) / one
 
 
 if numba is not None:
@@ -108,36 +117,43 @@ if numba is not None:
 
 
 def descend_rows(
-    matrix: Tensor,
+    form: Quadratic,
     bounds: tuple[Tensor, Tensor, Tensor],
-    linear: Tensor,
     u: Tensor,
-    slope: Tensor,
-    sweeps: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+    slope: Tensor | None = None,
+    sweeps: int = 0,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One round for every row, on as many threads as torch may use.
 
     Args:
-        matrix: A, (D, D) or (B, D, D).
+        form: A, (D, D) or (B, D, D), b and c.
         bounds: threshold, low and high of each coordinate, (D,) each.
-        linear, u, slope: b, the point and ∇f there, (B, D).
-        sweeps: over the active coordinates, at most.
+        u, slope: the point and ∇f there, (B, D); without sweeps ∇f need not be known.
+        sweeps: over the active coordinates, at most; 0 for a look at u alone.
 
     Returns:
-        The new point (B, D), ∇f there (B, D) and the generalized gradient's length (B,).
+        The new point (B, D); ∇f (B, D), f - c (B,) and the generalized gradient's length (B,) there.
     """
-    u, slope, length = u.contiguous().clone(), slope.contiguous().clone(), torch.empty_like(u[:, 0])
-    a = matrix.reshape(-1, *matrix.shape[-2:]).contiguous()
+    u = u.contiguous()
+    v, new, smooth, length = (
+        torch.empty_like(u),
+        torch.empty_like(u),
+        torch.empty_like(u[:, 0]),
+        u.new_empty(len(u)),
+    )
+    a = form.matrix.reshape(-1, *form.matrix.shape[-2:]).contiguous()
     diagonal = a.diagonal(dim1=1, dim2=2)
     inverse = torch.where(diagonal > 0, 1 / diagonal, 0.0).contiguous()
     step = 1 / diagonal.amax(1).clamp(min=torch.finfo(u.dtype).tiny)
     ratio = u.numpy().dtype.type(REDUCTION)
+    bounded = bool(torch.isfinite(torch.stack(bounds[1:])).any())
+    rows = (form.linear.contiguous(), u, u if slope is None else slope.contiguous())
 
     def run(part: slice) -> None:
         per_row = part if len(a) > 1 else slice(None)
-        shared = [t.numpy() for t in (a[per_row], inverse[per_row], *bounds)]
-        own = [t[part].numpy() for t in (linear.contiguous(), u, slope, length)]
-        descend(*shared, *own, step[per_row].numpy(), sweeps, ratio)  # type: ignore[call-arg]
+        shared = [each.numpy() for each in (a[per_row], inverse[per_row], *bounds)]
+        own, out = ([each[part].numpy() for each in some] for some in (rows, (v, new, smooth, length)))
+        descend(*shared, bounded, *own, step[per_row].numpy(), sweeps, ratio, *out)  # type: ignore[call-arg]
 
     threads = min(torch.get_num_threads(), 1 + len(u) // ENOUGH)
     cuts = np.linspace(0, len(u), threads + 1).astype(int)
@@ -147,4 +163,4 @@ def descend_rows(
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(run, parts))
-    return u, slope, length
+    return v, new, smooth, length

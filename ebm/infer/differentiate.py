@@ -81,17 +81,16 @@ class _Jacobian:
 
     def transposed(self, w: Tensor) -> Tensor:
         """Jᵀ w, (B, *shape)."""
-        return torch.autograd.grad(self.residual, self.v, w, retain_graph=True, materialize_grads=True)[
-            0
-        ].detach()
+        residual, v = self.residual, self.v
+        (image,) = torch.autograd.grad(residual, v, w, retain_graph=True, materialize_grads=True)
+        return image.detach()
 
     def forward(self, w: Tensor) -> Tensor:
         """J w, by differentiating the linear map y ↦ Jᵀ y, (B, *shape)."""
         with torch.enable_grad():
-            y = torch.zeros_like(self.residual, requires_grad=True)
-            image = torch.autograd.grad(self.residual, self.v, y, create_graph=True, materialize_grads=True)[
-                0
-            ]
+            residual, v = self.residual, self.v
+            y = torch.zeros_like(residual, requires_grad=True)
+            (image,) = torch.autograd.grad(residual, v, y, create_graph=True, materialize_grads=True)
             return torch.autograd.grad(image, y, w, materialize_grads=True)[0].detach()
 
     def dense(self) -> Tensor:
@@ -151,9 +150,8 @@ class _Envelope(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        if (
-            not torch.is_grad_enabled()
-        ):  # a plain first derivative: ∂E/∂z = 0 at z*, so nothing flows (envelope theorem)
+        if not torch.is_grad_enabled():
+            # a plain first derivative: ∂E/∂z = 0 at z*, so nothing flows (envelope theorem)
             return (None,) * (1 + len(ctx.like))
         link = _NoSecondDerivative.apply(grads[0])
         return None, *(link.to(dtype=d, device=p).expand(s) for s, d, p in ctx.like)

@@ -55,8 +55,5 @@ class Langevin(Sampler):
         u, drift, spread = state["u"], state["drift"], state["spread"]
         value, gradient = problem.value_and_grad(u)
         u = torch.addcmul(u, drift, gradient, value=-1).addcmul_(spread, noise["normal"])
-        return {
-            **state,
-            "u": u,
-            "energies": state["energies"] + value,
-        }, {}  # a sum remembers NaN and infinity
+        energies = state["energies"] + value  # a sum remembers NaN and infinity
+        return {**state, "u": u, "energies": energies}, {}

@@ -27,9 +27,7 @@ class Method(ABC):
 
     monotone: ClassVar[bool] = False  # no step ever raises the energy, so the last point is the best
     proximal: ClassVar[bool] = False  # uses the prox of terms that have one
-    population: ClassVar[bool] = (
-        False  # compares energies without a gradient, so +inf and constraints are fine
-    )
+    population: ClassVar[bool] = False  # compares energies without a gradient: +inf, constraints are fine
     discrete: ClassVar[bool] = False  # works on Choices
     differentiable: ClassVar[bool] = True  # its steps can be unrolled
 

@@ -23,7 +23,7 @@ from ebm.infer.method import Method, count, positive
 from ebm.infer.pose import Over, pose
 from ebm.infer.record import Record
 from ebm.problem import Problem
-from ebm.solution import Solution, UnconvergedError
+from ebm.solution import Solution, UnconvergedError, one_tensor
 
 FINITE_EVERY = 20  # steps between two tests for NaN and infinity
 ELSEWHERE_EVERY = 10  # steps between two looks at the verdict where a look waits for an accelerator
@@ -96,13 +96,14 @@ def minimize(
                 )
         else:
             solution = solve(_prepared(problem, u, compile), u, method, max_steps, tol, trace, unroll)
+        found = one_tensor(solution.value)
         if differentiate == "implicit":
-            solution.value = newton_correction(problem, solution.value)
-            solution.energy = problem.value(solution.value)
-        solution.violation = problem.violation(solution.value)
-        solution.value = problem.unpack(solution.value) if isinstance(over, Mapping) else solution.value
+            found = newton_correction(problem, found)
+            solution.energy = problem.value(found)
+        solution.violation = problem.violation(found)
+        solution.value = problem.unpack(found) if isinstance(over, Mapping) else found
         if solution.trace is not None and isinstance(over, Mapping):
-            solution.trace.value = problem.unpack(solution.trace.value)
+            solution.trace.value = problem.unpack(one_tensor(solution.trace.value))
     if raise_unconverged and not bool(solution.converged.all()):
         raise UnconvergedError(solution)
     return solution
@@ -128,9 +129,8 @@ def solve(
 ) -> Solution:
     """The loop of `minimize` for a problem and its start u; `value` comes back as laid out by the problem."""
     record = Record(problem, method, max_steps, trace, unroll)
-    every = (
-        1 if method.population or u.device.type == "cpu" else ELSEWHERE_EVERY
-    )  # a population's step is long
+    # a population's step is long
+    every = 1 if method.population or u.device.type == "cpu" else ELSEWHERE_EVERY
     state = method.init(problem, u)
     record.start(u, state)
     for step in range(max_steps + 1):

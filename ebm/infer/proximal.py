@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ebm.infer.method import State, count, fraction
-from ebm.infer.proximal_step import ProximalStep, rounding, start, take_step
+from ebm.infer.proximal_step import ProximalStep, fresh, look, rounding, take_step
 from ebm.problem import Problem
 from ebm.rows import dot, expand, norm
 
@@ -58,10 +58,12 @@ class ProximalGradient(ProximalStep):
         self.backtracking = backtracking
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        return self._state(problem, start(problem, u, self.first_step(problem, u)))
+        return self._state(problem, {**look(problem, u), **fresh(self.first_step(problem, u))})
 
     def step(self, problem: Problem, state: State) -> State:
-        return self._state(problem, self.advance(problem, state))
+        point = {**state, **look(problem, state["next"])}
+        after = {name: point[name] for name in ("u", "smooth", "slope", "rest", "step")}
+        return self._state(problem, self.settle(state, point, after))
 
     def accepts(self, state: State, point: State) -> Tensor:
         if not self.backtracking:
@@ -82,8 +84,8 @@ class FISTA(ProximalStep):
 
     Args:
         step_size, backtracking: as in `ProximalGradient`.
-        restart: set a row's momentum to zero where its step points uphill, ⟨v_k - u_{k+1}, u_{k+1} - u_k⟩ >
-            0.
+        restart: set a row's momentum to zero where its step points uphill,
+            ⟨v_k - u_{k+1}, u_{k+1} - u_k⟩ > 0.
     """
 
     def __init__(self, step_size: float | Tensor = 1.0, backtracking: bool = True, restart: bool = True):
@@ -91,27 +93,28 @@ class FISTA(ProximalStep):
         self.backtracking, self.restart = backtracking, restart
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        point = start(problem, u, self.first_step(problem, u))
-        step = take_step(problem, u, point["slope"], point["step"])
-        return self._state(point, u, step["square"].sqrt() / step["step"], torch.zeros_like(step["step"]))
+        point, begun = look(problem, u), fresh(self.first_step(problem, u))
+        step = take_step(problem, u, point["slope"], begun["step"])
+        length, value = step["square"].sqrt() / step["step"], point["smooth"] + point["rest"]
+        tau = torch.zeros_like(value)
+        return {**begun, "u": u, "previous": u, "tau": tau, "value": value, "gradient_norm": length}
 
     def step(self, problem: Problem, state: State) -> State:
         u, tau = state["u"], state["tau"]
         grown = 0.5 * (1 + torch.sqrt(1 + 4 * tau * tau))
         v = u + expand((tau - 1) / grown, u) * (u - state["previous"])
         smooth, slope = problem.value_and_grad(v, smooth=True)
-        origin = {"u": v, "smooth": smooth, "slope": slope, **take_step(problem, v, slope, state["step"])}
-        point = self.advance(problem, origin, gradient=False)
+        step = take_step(problem, v, slope, state["step"])
+        new, length = step["next"], step["square"].sqrt() / step["step"]
+        point = {**step, "smooth": problem.value(new, smooth=True)}
+        value = point["smooth"] + problem.prox_value(new)
         if self.restart:
-            grown = torch.where(dot(point["move"], point["u"] - u) < 0, 1.0, grown)
-        return self._state(point, u, point["square"].sqrt() / point["step"], grown)
+            grown = torch.where(dot(step["move"], new - u) < 0, 1.0, grown)
+        after = {"u": new, "previous": u, "tau": grown, "value": value, "gradient_norm": length}
+        origin = {"smooth": smooth, "slope": slope, **state}
+        return self.settle(origin, point, after | {"step": step["step"]})
 
     accepts = ProximalGradient.accepts
-
-    def _state(self, point: State, previous: Tensor, length: Tensor, tau: Tensor) -> State:
-        kept = {name: point[name] for name in ("u", "step", "stalled")}
-        value = point["smooth"] + point["rest"]
-        return {**kept, "value": value, "previous": previous, "tau": tau, "gradient_norm": length}
 
 
 class SpaRSA(ProximalStep):
@@ -142,31 +145,30 @@ class SpaRSA(ProximalStep):
         self.monotone = memory == 1  # type: ignore[misc]
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        point = start(problem, u, self.first_step(problem, u))
+        point = look(problem, u)
         recent = (point["smooth"] + point["rest"]).unsqueeze(1).repeat(1, self.memory)
-        return self._state(problem, point, recent)
+        begun = fresh(self.first_step(problem, u))
+        return self._state(problem, {"u": u, "slope": point["slope"], "recent": recent, **begun})
 
     def step(self, problem: Problem, state: State) -> State:
-        point = self.advance(problem, state)
-        bend = dot(point["move"], point["slope"] - state["slope"])
-        convex = (
-            bend > 0
-        )  # elsewhere f bends down, and the next step is longer; or the row doesn't move any more
-        length = torch.where(convex, point["square"] / bend, 2 * point["step"]).clamp(SHORTEST, LONGEST)
-        point["step"] = torch.where(
-            point["square"] > 0, length, point["step"]
-        ).detach()  # a setting, not a function
+        point = {**state, **look(problem, state["next"])}
+        bend = dot(state["move"], point["slope"] - state["slope"])
+        # where f bends down the next step is longer, and a row that does not move keeps its step
+        length = torch.where(bend > 0, state["square"] / bend, 2 * state["step"]).clamp(SHORTEST, LONGEST)
+        length = torch.where(state["square"] > 0, length, state["step"]).detach()  # a setting, not a function
         value = (point["smooth"] + point["rest"]).unsqueeze(1)
-        return self._state(problem, point, torch.cat([state["recent"][:, 1:], value], 1))
+        recent = torch.cat([state["recent"][:, 1:], value], 1)
+        after = {"u": point["u"], "slope": point["slope"], "recent": recent, "step": length}
+        return self._state(problem, self.settle(state, point, after))
 
     def accepts(self, state: State, point: State) -> Tensor:
         goal = state["recent"].amax(1)
         promised = self.decrease * point["square"] / (2 * point["step"])
         return point["smooth"] + point["rest"] <= goal - promised + rounding(goal)
 
-    def _state(self, problem: Problem, point: State, recent: Tensor) -> State:
-        slope = point["slope"]
-        step = take_step(problem, point["u"], slope, point["step"])
-        length = step["square"].sqrt() / step["step"].clamp(max=1) if problem.prox_terms else norm(slope)
-        kept = {name: point[name] for name in ("u", "slope", "stalled")}
-        return {**kept, **step, "value": recent[:, -1], "recent": recent, "gradient_norm": length}
+    def _state(self, problem: Problem, point: State) -> State:
+        step = take_step(problem, point["u"], point["slope"], point["step"])
+        length = (
+            step["square"].sqrt() / step["step"].clamp(max=1) if problem.prox_terms else norm(point["slope"])
+        )
+        return {**point, **step, "value": point["recent"][:, -1], "gradient_norm": length}

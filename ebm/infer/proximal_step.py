@@ -1,22 +1,26 @@
-"""A proximal gradient step of each row, halved until the method accepts where it leads.
+"""A proximal gradient step of each row, tried anew at half the length where the method refuses it.
 
     u⁺ = prox(u - t ∇f(u), t)        t one number per row;  t, t/2, t/4, ... until accepted
+
+Every row is tried once a step of the loop: one that is refused stays where it is and comes with half the step
+the next time, while the others go on. So no row waits for the search of another, and a step costs one look at
+the energy, however many rows are refused.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ebm.infer.method import Method, State, positive, stop_where
 from ebm.problem import Problem
-from ebm.rows import dot, expand
+from ebm.rows import expand, square
 from ebm.solution import Stop
 
-HALVINGS = 50  # of a step, after which its row counts as stalled
-STEP = ("step", "next", "move", "square")  # what `take_step` returns
+REFUSALS = 50  # in a row, after which a row of the batch counts as stalled
 
 
 class ProximalStep(Method):
@@ -36,68 +40,53 @@ class ProximalStep(Method):
     def accepts(self, state: State, point: State) -> Tensor:
         """Which rows may go from state["u"] to point["u"], a step of length point["step"] away, (B,) bool."""
 
-    def advance(self, problem: Problem, state: State, gradient: bool = True) -> State:
-        """The next point, with f, h and, if asked for, ∇f there; `stalled` where no step will do.
+    def settle(self, state: State, point: State, after: State) -> State:
+        """The state after a trial: `after` where the method accepts the point, else the old one at half the step.
 
         Args:
-            state: `u`, `slope` = ∇f(u), the step of each row, and what `accepts` needs.
+            state: before the trial.
+            point: where it led, for `accepts`.
+            after: what becomes of the rows that go there: a tensor, new, for every entry that is kept.
         """
-        point = look(problem, {name: state[name] for name in STEP}, gradient)
         refused = ~self.accepts(state, point)
-        failed = refused.nonzero().flatten()
-        if len(failed) and not torch.is_grad_enabled():  # then what follows writes into it
-            point |= {name: state[name].clone() for name in STEP}
-            point["u"] = point["next"]
-        for _ in range(HALVINGS):
-            if not len(failed):
-                break
-            part, old = problem.rows(failed), {name: tensor[failed] for name, tensor in state.items()}
-            step = take_step(part, old["u"], old["slope"], 0.5 * point["step"][failed])
-            shorter = look(part, step, gradient)
-            point = {name: _put(tensor, failed, shorter[name]) for name, tensor in point.items()}
-            failed = failed[~self.accepts(old, shorter)]
-        point["stalled"] = stop_where(torch.zeros_like(refused).index_fill(0, failed, True), Stop.STALLED)
-        return point
+        refusals = torch.where(refused, state["refusals"] + 1, 0)
+        rows = refused.nonzero().flatten()
+        if len(rows):
+            before = {name: state[name] for name in after} | {"step": 0.5 * point["step"]}
+            after = {name: put(new, rows, before[name].index_select(0, rows)) for name, new in after.items()}
+        return {**after, "refusals": refusals}
 
     def verdict(self, state: State, tol: float) -> Tensor:
         codes = super().verdict(state, tol)
-        return torch.maximum(codes, state["stalled"] * (codes == 0))
+        return torch.maximum(codes, stop_where((state["refusals"] >= REFUSALS) & (codes == 0), Stop.STALLED))
+
+
+def fresh(step: Tensor) -> State:
+    """A row's search before its first trial: the step to try, and no refusals so far."""
+    return {"step": step, "refusals": torch.zeros_like(step, dtype=torch.int32)}
 
 
 def take_step(problem: Problem, u: Tensor, slope: Tensor, step: Tensor) -> State:
     """A step of length t, (B,): `next` = u⁺ = prox(u - t ∇f(u), t), `move` = u⁺ - u, its `square`."""
     after = problem.prox(torch.addcmul(u, expand(step, u), slope, value=-1), step)
     move = after - u
-    return {"step": step, "next": after, "move": move, "square": dot(move, move)}
+    return {"step": step, "next": after, "move": move, "square": square(move)}
 
 
-def look(problem: Problem, step: State, gradient: bool) -> State:
-    """What is known where a step leads: `smooth` = f, `rest` = h and, if asked for, `slope` = ∇f."""
-    u = step["next"]
-    if gradient:
-        smooth, slope = problem.value_and_grad(u, smooth=True)
-        more = {"slope": slope}
-    else:
-        smooth, more = problem.value(u, smooth=True), {}
+def look(problem: Problem, u: Tensor) -> State:
+    """What is known at a point: `u`, `smooth` = f, `slope` = ∇f and `rest` = h."""
+    smooth, slope = problem.value_and_grad(u, smooth=True)
     return {
-        **step,
         "u": u,
         "smooth": smooth,
+        "slope": slope,
         "rest": problem.prox_value(u) + torch.zeros_like(smooth),
-        **more,
     }
 
 
-def start(problem: Problem, u: Tensor, step: Tensor) -> State:
-    nowhere = {"step": step, "next": u, "stalled": torch.zeros_like(step, dtype=torch.uint8)}
-    return look(problem, nowhere, True)
-
-
-def _put(tensor: Tensor, rows: Tensor, values: Tensor) -> Tensor:
-    """The tensor with new values in some rows; written in place where no graph needs the old ones."""
-    return (
-        tensor.index_copy(0, rows, values) if torch.is_grad_enabled() else tensor.index_copy_(0, rows, values)
-    )
+def put(tensor: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """The tensor with other values in some rows."""
+    return tensor.index_copy(0, rows, values)
 
 
 def rounding(value: Tensor) -> Tensor:

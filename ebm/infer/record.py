@@ -2,8 +2,8 @@
 
     best_k = argmin_{j <= k} E(u_j)        per row; with constraints the least (violation, energy)
 
-A row is written down the moment its test fires. Rows that are done are dropped from the batch once they are a
-quarter of it (or frozen where the steps are differentiated), so a slow row costs the others nothing, and the
+A row is written down the moment its test fires. Rows that are done are dropped from the batch once they are an
+eighth of it (or frozen where the steps are differentiated), so a slow row costs the others nothing, and the
 others cost it nothing.
 """
 
@@ -19,7 +19,7 @@ from ebm.rows import expand, flat
 from ebm.signature import check_output
 from ebm.solution import CONVERGED, Solution, Stop, Trace
 
-DROP_SHARE = 0.25  # rows done, as a share of the batch, that make dropping them worth a copy
+DROP_SHARE = 0.125  # rows done, as a share of the batch, that make dropping them worth a copy
 
 
 class Record:
@@ -42,7 +42,8 @@ class Record:
         self.u, self.energy = state["u"].clone(), state["value"].clone()
         self.first_u, self.first_energy = state["u"], state["value"]
         self.first_violation = state.get("violation")
-        self.best_u = state["u"]
+        self.last_u, self.best_u = state["u"], state["u"].clone()
+        self.at_best = torch.zeros(batch, dtype=torch.bool, device=u.device)
         self.best, self.best_violation = without_nan(state["value"], self.first_violation)
         self.codes = torch.zeros(batch, dtype=torch.uint8, device=u.device)
         self.steps = torch.zeros(batch, dtype=torch.int64, device=u.device)
@@ -61,12 +62,21 @@ class Record:
             self.best = torch.where(better, value, self.best)
             if violation is not None and self.best_violation is not None:
                 self.best_violation = torch.where(better, violation, self.best_violation)
-            self.best_u = torch.where(expand(better, state["u"]), state["u"], self.best_u)
+            self._keep(self.at_best & ~better)
+            self.at_best, self.last_u = better, state["u"]
         if self.tracing:
             going = self.live if self.done is None else self.live[~self.done]
             here = slice(None) if self.done is None else ~self.done
             self.energies.append(self.energy.index_copy(0, going, state["value"][here]))
             self.points.append(self.u.index_copy(0, going, state["u"][here]))
+
+    def _keep(self, left: Tensor) -> None:
+        """Copy the last points of rows that leave their best; those that only get better need no copy."""
+        if left.device.type != "cpu":  # where looking for them would wait for the accelerator
+            self.best_u = torch.where(expand(left, self.best_u), self.last_u, self.best_u)
+        elif bool(left.any()):
+            rows = left.nonzero().flatten()
+            self.best_u.index_copy_(0, rows, self.last_u.index_select(0, rows))
 
     def mark_nonfinite(self, codes: Tensor, state: State, everywhere: bool) -> Tensor:
         """Add the code for rows whose energy or point is NaN or infinite (an energy may be +inf at the
@@ -119,7 +129,8 @@ class Record:
         u, energy, violation = state["u"][fired], state["value"][fired], _of(state.get("violation"), fired)
         if self.method.monotone:
             return self._not_worse(u, energy, violation, fired)
-        best_u, best, best_violation = self.best_u[fired], self.best[fired], _of(self.best_violation, fired)
+        best, best_violation = self.best[fired], _of(self.best_violation, fired)
+        best_u = torch.where(expand(self.at_best[fired], u), u, self.best_u[fired])
         rounding = 8 * torch.finfo(energy.dtype).eps * best.abs()
         settled = torch.isin(codes, torch.tensor(CONVERGED, dtype=torch.uint8, device=codes.device))
         last = settled & (energy <= best + rounding) & self._at_least_the_start(energy, violation, fired)
@@ -149,11 +160,13 @@ class Record:
         smaller = problem.rows(index)
         if not self.checked:
             self._check_rows_alone(smaller, state, index)
+        left = {name: tensor.index_select(0, index) for name, tensor in state.items()}
         if not self.method.monotone:
-            self.best_u, self.best = self.best_u[index], self.best[index]
+            self.last_u, self.best_u = left["u"], self.best_u.index_select(0, index)
+            self.best, self.at_best = self.best[index], self.at_best[index]
             self.best_violation = _of(self.best_violation, index)
         self.live, self.done = self.live[index], None
-        return smaller, {name: tensor.index_select(0, index) for name, tensor in state.items()}
+        return smaller, left
 
     def _check_rows_alone(self, smaller: Problem, state: State, index: Tensor) -> None:
         """Once a solve: the rows that are left have the energies that they had among the others."""
@@ -161,8 +174,9 @@ class Record:
         expected = state["value"][index]
         try:
             energy = smaller.value(state["u"][index])
+            close = torch.finfo(energy.dtype).eps ** 0.5
             same = energy.shape == expected.shape and torch.allclose(
-                energy, expected, *(2 * [torch.finfo(energy.dtype).eps ** 0.5]), equal_nan=True
+                energy, expected, rtol=close, atol=close, equal_nan=True
             )
         except RuntimeError as problem:
             raise _stale() from problem

@@ -53,9 +53,7 @@ class Sampler(ABC):
         """One step of every chain; a new state, the old one is left as it was."""
 
     def noise(self, u: Tensor) -> Noise:
-        """Memory for the randomness of a step: normal for each coordinate; uniform, for the test, for each
-        row.
-        """
+        """Memory for a step's randomness: normal for each coordinate; for a test, uniform for each row."""
         normal = {"normal": torch.empty_like(u)}
         return normal | {"uniform": u.new_empty(len(u))} if self.tested else normal
 

@@ -1,9 +1,9 @@
 """Draws of several chains: what the diagnostics of convergence share.
 
-    z = Φ⁻¹((r - 3/8) / (S + 1/4))        r the rank of a draw among all S draws, equal draws sharing their
-    mean rank
+    z = Φ⁻¹((r - 3/8) / (S + 1/4))        r the rank of a draw among all S draws
 
-Ranks in place of values make a diagnostic right for heavy tails, too, where means and variances do not exist.
+Equal draws share their mean rank. Ranks in place of values make a diagnostic right for heavy tails, too,
+where means and variances do not exist.
 
 Reference: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), "Rank-normalization, folding, and
 localization: an improved R-hat for assessing convergence of MCMC", Bayesian Analysis 16.

@@ -2,12 +2,13 @@
 
 Data are compared (`ebm.measure.off_data`) with three sets of points that are not data: uniform in the data's
 box; the data with every coordinate shuffled over the rows; and the data corrupted. In the box we also ask how
-flat the energy is, in nats (p ∝ exp(-βE), so β gives the energy its unit), and how much of the volume V is
+flat the energy is, in nats (p ∝ exp(-βE), so β gives the energy its unit), and how much of its volume V is
 low:
 
-    spread = β std(E),            slope = β ⟨|s ∇E|⟩,   s the standard deviation of each coordinate of the
-    data low volume = P(E <= q),       q the 95th percentile of E on the data
-    likely volume = exp(H) / V,   H the entropy of p ∝ exp(-βE) on the box, by importance weights
+    spread = β std(E)
+    slope = β ⟨|s ∇E|⟩                 s the standard deviation of each coordinate of the data
+    low volume = P(E <= q)             q the 95th percentile of E on the data
+    likely volume = exp(H) / V         H the entropy of p ∝ exp(-βE) on the box, by importance weights
 
 Where an energy gives data and some other points the same values, the verdict says so. That may be right:
 if the coordinates are independent, shuffled data are data.
@@ -71,8 +72,11 @@ class CollapseReport:
         return next((words for check in CHECKS if (words := check(self))), "alive")
 
     def numbers(self) -> dict[str, Any]:
-        """Everything, as JSON can hold it."""
-        off = {name: dict(vars(points)) for name, points in self.off_data.items()}
+        """Everything, as JSON can hold it: None for a standardized gap that is infinite."""
+        off = {
+            name: {key: value if math.isfinite(value) else None for key, value in vars(points).items()}
+            for name, points in self.off_data.items()
+        }
         return {**vars(self), "off_data": off, "verdict": self.verdict}
 
     def __str__(self) -> str:

@@ -57,16 +57,14 @@ def auroc(on: Tensor, off: Tensor) -> float:
 
 
 def in_box(y: Tensor, points: int, generator: torch.Generator | None = None) -> Tensor:
-    """Uniform between the lowest and the highest value of each coordinate of y, (N, *shape) -> (points,
-    *shape)."""
+    """Uniform in the box from each coordinate's least to its greatest, (N, *shape) -> (points, *shape)."""
     low, high = y.amin(0), y.amax(0)
     u = torch.rand((points, *y.shape[1:]), generator=generator, dtype=y.dtype, device=y.device)
     return low + (high - low) * u
 
 
 def shuffled(y: Tensor, points: int, generator: torch.Generator | None = None) -> Tensor:
-    """Each coordinate from a row of its own: keeps what every coordinate does, loses what ties them
-    together."""
+    """Each coordinate from a row of its own: keeps what each one does, loses what ties them together."""
     flat = y.flatten(1)
     source = torch.randint(len(y), (points, flat.shape[1]), generator=generator, device=y.device)
     return flat.gather(0, source).view(points, *y.shape[1:])

@@ -1,6 +1,6 @@
 """The multilayer perceptron, as plain as it comes.
 
-    h_0 = y,    h_l = σ(W_l h_{l-1} + b_l),    output = W_L h_{L-1} + b_L
+h_0 = y,    h_l = σ(W_l h_{l-1} + b_l),    output = W_L h_{L-1} + b_L
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
 """The dictionary's half of dictionary learning: the best atoms for codes that are held.
 
-    argmin_D Σ_t ½ |y_t - z_t D|²  with |D_j| = 1,        needs A = Σ z_tᵀ z_t (K, K) and B = Σ z_tᵀ y_t (K,
-    P) alone
+    argmin_D Σ_t ½ |y_t - z_t D|²  with |D_j| = 1,        by A = Σ z_tᵀ z_t (K, K) and B = Σ z_tᵀ y_t (K, P)
 
 One atom after the other, D_j ← u_j / |u_j| with u_j = D_j + (B_j - A_j D) / A_jj. Older codes, made with
 older dictionaries, are forgotten: A ← ρ A + Zᵀ Z with ρ = (t / (t + 1))².
 
 Reference: Mairal, Bach, Ponce & Sapiro (2009), "Online Dictionary Learning for Sparse Coding", alg. 2;
-forgetting:
-their JMLR paper (2010), sect. 3.4.1.
+forgetting: their JMLR paper (2010), sect. 3.4.1.
 """
 
 from __future__ import annotations

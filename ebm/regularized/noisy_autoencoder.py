@@ -2,9 +2,8 @@
 
     E(y, z) = |y - g(z)|²,        z = μ(y) + s ε,   μ(y) = √D e(y) / |e(y)|,   ε ~ N(0, I)
 
-e encodes into D numbers, g decodes. The code's power is fixed, one a number, and so the noise fixes how
-much it can
-carry: at most C = ½ D log₂(1 + 1/s²) bits (Shannon). About 2^C points y can have low energy; without
+e encodes into D numbers, g decodes. The code's power is fixed, one a number, and so the noise fixes how much
+it can carry: at most C = ½ D log₂(1 + 1/s²) bits (Shannon). About 2^C points y can have low energy; without
 noise, s = 0, all of them can, and the average energy of the data is smallest for g(e(y)) = y, everywhere.
 
 For this q(z|y) = N(μ(y), s²I) the entropy is constant, so F(y) = ⟨E(y, z)⟩_q is, up to a constant, the

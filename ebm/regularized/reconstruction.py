@@ -82,7 +82,7 @@ class Reconstruction(Energy):
     def compact(self) -> bool:
         """Whether products with G = DDᵀ are no dearer than those with D and its transpose."""
         atoms, size = self.dictionary.shape
-        return atoms <= 2 * size
+        return 3 * atoms <= 4 * size
 
     def decode(self, z: Tensor) -> Tensor:
         """What the codes stand for, zD, (B, K) -> (B, P)."""

@@ -167,9 +167,7 @@ class Sphere(Regularizer):
         return allowed((length - self.radius).abs() <= slack(v) * self.radius, v)
 
     def prox(self, v: Tensor, step: Tensor) -> Tensor:
-        """radius · v / |v|, like v. From v = 0 all points are equally near: the one along the first
-        coordinate.
-        """
+        """radius · v / |v|, like v; where v = 0 all points are equally near, the first axis is taken."""
         vectors = self._vectors(v)
         first = torch.zeros_like(vectors)
         first[..., 0] = 1.0

@@ -1,12 +1,12 @@
 """Norms as energies: what a code costs, and with it how much space can have low energy.
 
-    L1   Σ|z_i|        prox: sign(v) max(|v| - t, 0)              sparse: most coordinates exactly 0
-    L2   ½ Σ z_i²      smooth: ∇ = z                              small, none exactly 0
-    GroupL1  Σ_g |z_g|₂    prox: v_g max(1 - t / |v_g|₂, 0)       whole groups exactly 0
-    NonNegativeL1  Σ z_i, z >= 0        prox: max(v - t, 0)
+    L1               Σ |z_i|             prox: sign(v) max(|v| - t, 0)        most coordinates exactly 0
+    L2               ½ Σ z_i²            smooth: ∇ = z                        small, none exactly 0
+    GroupL1          Σ_g |z_g|₂          prox: v_g max(1 - t / |v_g|₂, 0)     whole groups exactly 0
+    NonNegativeL1    Σ z_i, z >= 0       prox: max(v - t, 0)                  most exactly 0, none negative
 
-L2 has no prox although it could: it is smooth, and so can stand beside a term with one (elastic net = L1 +
-    L2).
+L2 has no prox although it could: it is smooth, and so can stand beside a term with one (L1 + L2 is the
+elastic net).
 
 Reference: Parikh & Boyd (2014), "Proximal Algorithms", sect. 6.5; groups: Yuan & Lin (2006), eq. 2.
 """

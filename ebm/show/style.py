@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import matplotlib as mpl
+from cycler import cycler
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GRAY = (
     "#0072B2",
@@ -24,7 +26,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GRAY = (
 COLORS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GRAY)
 ENERGY_MAP = "cividis"
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
@@ -35,7 +37,7 @@ SETTINGS = {
     "axes.labelsize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": mpl.cycler(color=COLORS),
+    "axes.prop_cycle": cycler(color=COLORS),
     "legend.frameon": False,
     "legend.fontsize": 10,
     "lines.linewidth": 1.8,
@@ -55,5 +57,5 @@ def style() -> Iterator[None]:
         >>> ax.spines["top"].get_visible()
         False
     """
-    with mpl.rc_context(SETTINGS):
+    with mpl.rc_context(cast(Any, SETTINGS)):  # newer stubs spell out every key
         yield

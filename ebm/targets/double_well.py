@@ -88,8 +88,8 @@ class DoubleWell(Target):
     def exact_samples(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Rejection by coordinate, (n, D).
 
-        For y >= 0, (y² - 1)² >= (y - 1)², so exp(-h (y - 1)²) is an envelope; a random sign then restores y <
-        0.
+        Where y >= 0, (y² - 1)² >= (y - 1)², so exp(-h (y - 1)²) is an envelope; a random sign then brings
+        back y < 0.
         """
 
         def propose(m: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """The contract of the algebra: energies add, scale and compose as the numbers that they give.
 
-(E₁ + E₂)(v) = E₁(v) + E₂(v),    (w E)(v) = w E(v),    E.given(x = a)(y) = E(a, y),    E.compose(x=(f,
-"u"))(u) = E(f(u))
+(E₁ + E₂)(v) = E₁(v) + E₂(v),          (w E)(v) = w E(v)
+E.given(x=a)(y) = E(a, y),             E.compose(x=(f, "u"))(u) = E(f(u))
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The second contract of an energy: its derivatives, by autograd and in closed form, are those of its values.
 
-∇E by autograd = ∇E by finite differences = `value_and_grad`,        E(v) = ½ vᵀAv - bᵀv + c if it says
-`quadratic`
+∇E by autograd = ∇E by finite differences = `value_and_grad`
+E(v) = ½ vᵀAv - bᵀv + c                   for (A, b, c) from `quadratic`
 """
 
 from __future__ import annotations

@@ -44,9 +44,8 @@ def check_poison(method: Method, problem: Posed, *, tolerance: float = 0.0) -> N
         >>> from ebm.testing.posed import bowl
         >>> check_poison(GradientDescent(0.3), bowl(2, 3))
     """
-    problem = problem.rows(
-        torch.arange(problem.batch).repeat(2)
-    )  # so many rows that one done alone is not dropped
+    # so many rows that one done alone is not dropped
+    problem = problem.rows(torch.arange(problem.batch).repeat(2))
     row = problem.batch // 2
     expected = problem.solve(method)
     for poison in (torch.nan, torch.inf):

@@ -1,7 +1,7 @@
 """Minimizations with known answers, to hold a minimizer to.
 
-    argmin_y ½ Σ_d h_d (y_d - c_d)² = c            the bowl: any shape of y, rows that differ in center and
-    depth argmin_{y,z} ½|y - c|² + ½|z - Ay|² = (c, Ac)  two variables at once
+    argmin_y ½ Σ_d h_d (y_d - c_d)² = c                  the bowl: any shape; rows differ in center and depth
+    argmin_{y,z} ½|y - c|² + ½|z - Ay|² = (c, Ac)        two variables at once
 
 A `Posed` is what `minimize` is given, with the distance to the answer where it is known.
 """

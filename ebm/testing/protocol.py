@@ -1,9 +1,9 @@
 """The contract of a method's own two functions: state in, state out, and nothing hidden.
 
-    init(problem, u) -> state,        step(problem, state) -> a new state; the old one and the method stay as
-    they were
+    init(problem, u) -> state,        step(problem, state) -> a new state
 
-That is what lets the driver drop rows, freeze them and differentiate through the steps.
+The old state and the method stay as they were. That is what lets the driver drop rows, freeze them and
+differentiate through the steps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How a contract fails: an AssertionError that says what was expected, what came and in which row.
 
-|came - expected| <= tolerance · (1 + |expected|)        entry by entry;  tolerance 0 asks for the same
-bits
+|came - expected| <= tolerance · (1 + |expected|)        entry by entry
+
+Tolerance 0 asks for the same bits.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -97,7 +98,7 @@ def test_free_energies_rise_from_the_minimum_to_the_mean_as_beta_falls():
         marginal_over(model, "z", b, by=Finite(model.angles(48)))(y=y).detach()
         for b in (math.inf, 4.0, 1.0, 0.1, 0.0)
     ]
-    for colder, warmer in zip(values, values[1:], strict=False):
+    for colder, warmer in itertools.pairwise(values):
         assert (colder <= warmer + 1e-12).all()
     assert torch.allclose(values[-1], model.mean_energy(y).detach())
 

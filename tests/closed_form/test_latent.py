@@ -1,5 +1,6 @@
-"""Free energies against their closed forms: E(y, z) = ½(y - wz)² + ½z² has z* = wy/(1 + w²), F_∞ = ½ y²/(1 +
-w²).
+"""Free energies against their closed forms.
+
+E(y, z) = ½(y - wz)² + ½z² has z* = wy/(1 + w²) and F_∞ = ½ y²/(1 + w²).
 """
 
 from __future__ import annotations
@@ -116,9 +117,8 @@ def test_starts_reach_the_same_minimum():
 def test_rows_that_finish_early_change_nothing_for_the_others():
     energy = Spring()
     free = min_over(energy, "z", GradientDescent(0.3), Zeros(1), tol=1e-12)
-    y = torch.cat(
-        [points(), torch.zeros(6, 1, dtype=torch.float64)]
-    )  # the zeros are done at once and dropped
+    # the zeros are done at once and dropped
+    y = torch.cat([points(), torch.zeros(6, 1, dtype=torch.float64)])
     assert torch.equal(free(y=y)[:5], free(y=points()))
 
 

@@ -84,9 +84,8 @@ def test_the_compact_form_is_the_two_loop_recursion(history: int) -> None:
             kept[i] = [*kept[i], (s[i].numpy(), y[i].numpy())][-history:]
             stacked_s, stacked_y = (np.array(each) for each in zip(*kept[i], strict=True))
             scale = stacked_s[-1] @ stacked_y[-1] / (stacked_y[-1] @ stacked_y[-1])
-            oracle = optimize.LbfgsInvHessProduct(
-                stacked_s, scale * stacked_y
-            )  # begins as I: it is H / scale
+            # begins as I: it is H / scale
+            oracle = optimize.LbfgsInvHessProduct(stacked_s, scale * stacked_y)
             expected = -scale * oracle(gradient[i].numpy())
             np.testing.assert_allclose(direction[i].numpy(), expected, rtol=1e-11, atol=1e-13)
 
@@ -191,9 +190,8 @@ def trials(y, which):
 def test_the_search_meets_the_wolfe_conditions_wherever_it_begins(length: float, curvature: float) -> None:
     which = torch.arange(6)
     if curvature < 0.1:
-        which = which[
-            which != 1
-        ]  # its slope at 0 is 5e-7: a hundredth of that is below rounding at the minimum
+        # the slope of trial 1 at 0 is 5e-7: a hundredth of that is below rounding at the minimum
+        which = which[which != 1]
     problem, u = pose(trials, torch.zeros(len(which), 1, dtype=torch.float64), {"which": which})
     value, gradient = problem.value_and_grad(u)
     direction = torch.full_like(u, length)

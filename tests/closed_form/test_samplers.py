@@ -360,9 +360,8 @@ def test_any_shape_and_several_variables(method: Sampler) -> None:
     assert named.value["y"].shape == (20, 5, 3, 4) and named.value["z"].shape == (20, 5)
     joined = torch.cat([named.value["y"].flatten(2), named.value["z"].unsqueeze(2)], 2)
     torch.testing.assert_close(joined, single.value, rtol=1e-10, atol=1e-10)
-    scalar = sample(
-        both, over["z"], method, given={"y": over["y"]}, num_samples=3
-    )  # a variable of shape (B,)
+    # a variable of shape (B,)
+    scalar = sample(both, over["z"], method, given={"y": over["y"]}, num_samples=3)
     assert scalar.value.shape == (3, 5)
 
 

@@ -248,9 +248,8 @@ def test_multi_start_search_finds_these_minima_and_no_lower_one(name: str) -> No
     xmin, xmax, ymin, ymax = target.extent
     low, high = tensor([xmin] + [ymin] * (target.dim - 1)), tensor([xmax] + [ymax] * (target.dim - 1))
     starts = torch.rand(40, target.dim, dtype=torch.float64, generator=generator(1))
-    starts = torch.cat(
-        [starts[:20] * (high - low) + low, 4 * starts[20:] - 2]
-    )  # the plot, and around the origin
+    # in the plot, and around the origin
+    starts = torch.cat([starts[:20] * (high - low) + low, 4 * starts[20:] - 2])
 
     def objective(rows: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = target.value_and_grad("y", y=torch.from_numpy(rows).view_as(starts))
@@ -423,9 +422,8 @@ def test_gradient_at_a_kink_is_zero(target: Target) -> None:
 @every
 def test_rows_and_dtype_follow_the_input(name: str) -> None:
     target = TARGETS[name]
-    y = torch.randn(2 * target.dim, 6, dtype=torch.float64, generator=generator(5)).T[
-        :, ::2
-    ]  # not contiguous
+    y = torch.randn(2 * target.dim, 6, dtype=torch.float64, generator=generator(5))
+    y = y.T[:, ::2]  # not contiguous
     together = target(y=y)
     apart = torch.cat([target(y=row[None]) for row in y])
     torch.testing.assert_close(together, apart)

@@ -1,0 +1,112 @@
+"""What ends a training early, what is left then, and the history of it."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ebm import Energy
+from ebm.history import History
+from ebm.loss import AverageEnergy, LossOutput
+from ebm.train import DivergedError, fit
+
+DOUBLE = torch.float64
+SGD = partial(torch.optim.SGD, lr=0.1)
+QUICK = {"optimizer": SGD, "steps": 6, "batch_size": 4, "progress": False}
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=seeded(seed), dtype=DOUBLE)
+
+
+class Well(Energy):
+    """E = ½ |y - μ|²; it counts how often it was asked."""
+
+    def __init__(self, dim: int = 2):
+        super().__init__()
+        self.center = nn.Parameter(torch.zeros(dim, dtype=DOUBLE))
+        self.asked = 0
+
+    def forward(self, y: Tensor) -> Tensor:
+        self.asked += 1
+        return 0.5 * (y - self.center).square().sum(1)
+
+
+def test_a_loss_that_is_no_number_stops_before_it_spoils_the_parameters() -> None:
+    """log θ with θ falling by lr ⟨y⟩ / θ: from 1 to ½, to -½, where the logarithm is NaN."""
+
+    class Log(Well):
+        def forward(self, y: Tensor) -> Tensor:
+            return (y * (self.center + 1).log()).sum(1)
+
+    model, y = Log(1), torch.ones(4, 1, dtype=DOUBLE)
+    half = partial(torch.optim.SGD, lr=0.5)
+    with pytest.raises(DivergedError, match=r"step 3: loss is nan.*smaller learning rate") as caught:
+        fit(model, AverageEnergy(), y, optimizer=half, steps=9, batch_size=4, progress=False)
+    assert caught.value.history.column("loss").tolist() == [0.0, math.log(0.5)]
+    assert model.center.item() + 1 == -0.5 and not model.training
+
+
+def test_a_gradient_that_is_no_number_and_a_loss_beyond_all_bounds_stop_too() -> None:
+    class Root(Well):
+        def forward(self, y: Tensor) -> Tensor:
+            return (self.center * y).sum(1).abs().sqrt()
+
+    root = Root()
+    with pytest.raises(DivergedError, match=r"step 1: gradient norm is nan \(in center\)"):
+        fit(root, AverageEnergy(), draw(4, 2), **QUICK)
+    assert root.center.tolist() == [0.0, 0.0]
+    wild, well = partial(torch.optim.SGD, lr=1e3), Well()
+    with pytest.raises(DivergedError, match=r"step 3: loss is .*e\+1\d, .* at first") as caught:
+        fit(well, AverageEnergy(), draw(4, 2) + 1, **{**QUICK, "optimizer": wild})
+    assert len(caught.value.history) == 2 and bool(well.center.isfinite().all())
+
+
+@pytest.mark.parametrize("where", ["callback", "loss", "callback says so", "callback at the last step"])
+def test_an_interrupt_keeps_every_whole_step(where: str) -> None:
+    class Cut(AverageEnergy):
+        def forward(
+            self, energy: Energy, generator: torch.Generator | None = None, **data: Tensor
+        ) -> LossOutput:
+            if where == "loss" and energy.asked == 3:
+                raise KeyboardInterrupt
+            return super().forward(energy, generator, **data)
+
+    def stop(step: int, history: History) -> bool:
+        assert len(history) == step
+        if where == "callback" and step == 3:
+            raise KeyboardInterrupt
+        return step == {"callback says so": 3, "callback at the last step": 6}.get(where)
+
+    cut, whole, y = Well(), Well(), draw(12, 2)
+    history = fit(cut, Cut(), y, **QUICK, callbacks=[stop], generator=seeded())
+    steps = 6 if "last" in where else 3
+    full = fit(whole, AverageEnergy(), y, **{**QUICK, "steps": steps}, generator=seeded())
+    assert history.rows == full.rows and torch.equal(cut.center, whole.center)
+    assert history.interrupted == (steps == 3) and not cut.training
+    assert ("interrupted" in str(history)) == (steps == 3)
+
+
+def test_history_is_a_table() -> None:
+    history = History()
+    assert len(history) == 0 and history.columns == () and "last: none" in str(history)
+    with pytest.raises(KeyError, match="no column 'loss'; there are: none yet"):
+        history.column("loss")
+    row = {"loss": 2.0}
+    history.append(row)
+    row["loss"] = 7.0  # what was written down stays
+    history.append({"gap": 0.25, "loss": 1.0})
+    assert history.columns == ("loss", "gap") and len(history) == 2
+    assert history.column("loss").tolist() == [2.0, 1.0] and history.column("loss").dtype == DOUBLE
+    assert math.isnan(history.column("gap")[0]) and history.column("gap")[1] == 0.25
+    with pytest.raises(KeyError, match="no column 'los'; there are: loss, gap"):
+        history.column("los")
+    assert str(history) == "History: 2 steps in 0.0 s; last: gap 0.25, loss 1"
