@@ -22,7 +22,7 @@ from torch import Tensor
 from ebm.infer.method import State, count, fraction
 from ebm.infer.proximal_step import ProximalStep, fresh, look, rounding, take_step
 from ebm.problem import Problem
-from ebm.rows import dot, expand, norm
+from ebm.rows import dot, expand, flat, norm
 
 SHORTEST, LONGEST = 1e-10, 1e10  # a Barzilai-Borwein step
 
@@ -152,7 +152,7 @@ class SpaRSA(ProximalStep):
 
     def step(self, problem: Problem, state: State) -> State:
         point = {**state, **look(problem, state["next"])}
-        bend = dot(state["move"], point["slope"] - state["slope"])
+        bend = flat((point["slope"] - state["slope"]).mul_(state["move"])).sum(1)
         # where f bends down the next step is longer, and a row that does not move keeps its step
         length = torch.where(bend > 0, state["square"] / bend, 2 * state["step"]).clamp(SHORTEST, LONGEST)
         length = torch.where(state["square"] > 0, length, state["step"]).detach()  # a setting, not a function

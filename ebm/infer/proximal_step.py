@@ -2,15 +2,14 @@
 
     u⁺ = prox(u - t ∇f(u), t)        t one number per row;  t, t/2, t/4, ... until accepted
 
-Every row is tried once a step of the loop: one that is refused stays where it is and comes with half the step
-the next time, while the others go on. So no row waits for the search of another, and a step costs one look at
-the energy, however many rows are refused.
+Every row is tried once a step of the loop: one that is refused stays where it is and comes with half the
+step the next time, while the others go on. So no row waits for the search of another, and a step costs one
+look at the energy, however many rows are refused.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -41,12 +40,12 @@ class ProximalStep(Method):
         """Which rows may go from state["u"] to point["u"], a step of length point["step"] away, (B,) bool."""
 
     def settle(self, state: State, point: State, after: State) -> State:
-        """The state after a trial: `after` where the method accepts the point, else the old one at half the step.
+        """The state after a trial: `after` where the method accepts the point, else the old one, its step halved.
 
         Args:
             state: before the trial.
             point: where it led, for `accepts`.
-            after: what becomes of the rows that go there: a tensor, new, for every entry that is kept.
+            after: what becomes of the rows that go there.
         """
         refused = ~self.accepts(state, point)
         refusals = torch.where(refused, state["refusals"] + 1, 0)

@@ -2,9 +2,9 @@
 
     best_k = argmin_{j <= k} E(u_j)        per row; with constraints the least (violation, energy)
 
-A row is written down the moment its test fires. Rows that are done are dropped from the batch once they are an
-eighth of it (or frozen where the steps are differentiated), so a slow row costs the others nothing, and the
-others cost it nothing.
+A row is written down the moment its test fires. Rows that are done are dropped from the batch once they are
+an eighth of it (or frozen where the steps are differentiated), so a slow row costs the others nothing, and
+the others cost it nothing.
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ class Record:
             self.best_u.index_copy_(0, rows, self.last_u.index_select(0, rows))
 
     def mark_nonfinite(self, codes: Tensor, state: State, everywhere: bool) -> Tensor:
-        """Add the code for rows whose energy or point is NaN or infinite (an energy may be +inf at the
-        start).
+        """Add the code for rows whose energy or point is NaN or infinite (E may be +inf at the start).
 
         Looks at all rows `everywhere`, else at those alone whose test fired: a look at all costs as much as a
         step.
