@@ -40,7 +40,7 @@ class ProximalStep(Method):
         """Which rows may go from state["u"] to point["u"], a step of length point["step"] away, (B,) bool."""
 
     def settle(self, state: State, point: State, after: State) -> State:
-        """The state after a trial: `after` where the method accepts the point, else the old one, its step halved.
+        """The state after a trial: `after` where the point is accepted, else the old one, its step halved.
 
         Args:
             state: before the trial.
