@@ -18,7 +18,7 @@ help: ## list these targets
 	@echo "The first use of a target installs what it needs into $(VENV) (PYTHON=$(PYTHON) makes it, 3.11 or newer)."
 	@echo "EBM_DATA=FOLDER says where larger data sets lie, if you have them: \`$(BIN)/ebm info\` tells what is found."
 
-demo: $(VENV)/.stamp-base ## pictures of energies learnt from real data, in about 3 minutes (ARGS="--quick" is faster)
+demo: $(VENV)/.stamp-base ## pictures of energies learned from real data, in about 3 minutes (ARGS="--quick" is faster)
 	$(BIN)/ebm demo $(ARGS)
 
 lab: $(VENV)/.stamp-tutorials ## open the tutorials in JupyterLab

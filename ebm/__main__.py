@@ -67,7 +67,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
 
     show = commands.add_parser(
         "demo",
-        help="energies learnt from real data, as pictures in a folder",
+        help="energies learned from real data, as pictures in a folder",
         description=(
             "Learn energies from photographs and handwritten digits that came with the installation, sample "
             "a landscape, and write pictures, a JSON file of every number, and an index.html to see them. "

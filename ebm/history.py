@@ -1,4 +1,4 @@
-"""What happened while an energy was learnt: a table of floats, one row a step."""
+"""What happened while an energy was learned: a table of floats, one row a step."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def photo_patches(
         generator: randomness; the global generator if None. The patches lie on the CPU, whatever its device.
         whiten: whether to whiten (ZCA).
         eps: the ridge of the whitening relative to the mean variance, positive: see `Whitening`. The trees of
-            the temple are close to white noise: 0.5 to 2 leaves more edges to be learnt than 0.1.
+            the temple are close to white noise: 0.5 to 2 leaves more edges to be learned than 0.1.
         dtype: of the result; the default dtype if None.
 
     Returns:

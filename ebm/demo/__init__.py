@@ -1,4 +1,4 @@
-"""The demo: energies learnt from real data, as a folder of pictures and a page that explains them."""
+"""The demo: energies learned from real data, as a folder of pictures and a page that explains them."""
 
 from __future__ import annotations
 

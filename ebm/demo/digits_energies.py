@@ -1,4 +1,4 @@
-"""Part two, the energies: how they change while learnt, and what they tell of digits and of other things."""
+"""Part two, the energies: how they change while learned, and what they tell of digits and of other things."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def sparse_coding_part(part: Part) -> None:
     data = data[(contrast > contrast.quantile(FLATTEST)).flatten()]
     held_out, data = data[: count // 40], data[count // 40 :]
     model = SparseCoding.from_data(data, atoms, SPARSITY, generator=generator)
-    unlearnt = SparseCoding(model.dictionary.clone(), SPARSITY)
+    unlearned = SparseCoding(model.dictionary.clone(), SPARSITY)
     history = model.fit(data, steps=steps, batch_size=256, tol=0.01, generator=generator)
     if history.interrupted:
         raise KeyboardInterrupt
@@ -63,14 +63,14 @@ def sparse_coding_part(part: Part) -> None:
         "energy, first batch": float(history.column("energy")[0]),
         "energy, last 20 batches": float(history.column("energy")[-20:].mean()),
         "held-out energy": float(model(y=held_out, z=z).mean()),
-        "held-out energy before learning": float(unlearnt.infer(held_out).energy.mean()),
+        "held-out energy before learning": float(unlearned.infer(held_out).energy.mean()),
         "largest duality gap": float(model.duality_gap(held_out, z).max()),
         "active coefficients": active(z),
     }
     basis = Basis.of(data)
     show_filters(part, model.dictionary[z.square().mean(0).argsort(descending=True)], basis)
     show_code(part, model, held_out, z)
-    show_curve(part, model, unlearnt, basis, held_out)
+    show_curve(part, model, unlearned, basis, held_out)
     show_photos(part, model, basis, patches.whitening)
 
 
@@ -105,12 +105,12 @@ def show_filters(part: Part, atoms: Tensor, basis: Basis) -> None:
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         show_mosaic(left, atoms[: side**2], side)
-        left.set_title(f"{side**2} atoms learnt by sparse coding")
+        left.set_title(f"{side**2} atoms learned by sparse coding")
         show_mosaic(right, basis.components[: (SIZE - 1) ** 2], SIZE - 1)
         right.set_title(f"the {(SIZE - 1) ** 2} leading principal components")
 
     caption = (
-        "Left, the learnt atoms, the most used first: edges, bars and gratings, each with its own place, "
+        "Left, the learned atoms, the most used first: edges, bars and gratings, each with its own place, "
         "direction and width, much as cells in the first visual area of the brain prefer (Olshausen and "
         "Field, 1996). Right, principal component analysis of the same patches: checkerboards that fill "
         "the patch and mean nothing."
@@ -151,7 +151,7 @@ def show_code(part: Part, model: SparseCoding, y: Tensor, z: Tensor) -> None:
     part.add(draw, (10.4, 4.6), Picture("sparse-coding-code.png", "One patch and its code", caption, alt))
 
 
-def show_curve(part: Part, model: SparseCoding, unlearnt: SparseCoding, basis: Basis, y: Tensor) -> None:
+def show_curve(part: Part, model: SparseCoding, unlearned: SparseCoding, basis: Basis, y: Tensor) -> None:
     """The error of reconstruction against the number of active coefficients."""
     curves: dict[str, list[tuple[float, float]]] = {}
 
@@ -159,7 +159,7 @@ def show_curve(part: Part, model: SparseCoding, unlearnt: SparseCoding, basis: B
         share = (y - guess).square().sum() / y.square().sum()
         curves.setdefault(name, []).append((count, float(share)))
 
-    models = {"sparse coding": model, "sparse coding, atoms not learnt": unlearnt}
+    models = {"sparse coding": model, "sparse coding, atoms not learned": unlearned}
     for name, dictionary in ((name, each.dictionary) for name, each in models.items()):
         for sparsity in WALK:
             walker = SparseCoding(dictionary, sparsity)
@@ -187,7 +187,7 @@ def show_curve(part: Part, model: SparseCoding, unlearnt: SparseCoding, basis: B
         "many coefficients, where nothing is sparse any more, the advantage is gone. The gray curve has "
         "random patches for atoms: what learning adds."
     )
-    alt = "Falling curves of unexplained share against k; learnt sparse coding is lowest for small k."
+    alt = "Falling curves of unexplained share against k; learned sparse coding is lowest for small k."
     part.add(draw, (8.0, 4.6), Picture("sparse-coding-error.png", "Few numbers go a long way", caption, alt))
 
 
@@ -228,7 +228,7 @@ def show_photos(part: Part, model: SparseCoding, basis: Basis, whitening: Whiten
 
     caption = (
         f"Cut-outs of both photographs, {CROP} × {CROP} pixels, rebuilt patch by patch: as sums of a few "
-        "learnt atoms each (middle), and from as many leading principal components (right). Errors are "
+        "learned atoms each (middle), and from as many leading principal components (right). Errors are "
         "root mean squares, in percent of the range from black to white."
     )
     alt = "Photograph cut-outs, sharp in the sparse reconstruction and blocky from principal components."

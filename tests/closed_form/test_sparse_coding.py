@@ -176,7 +176,7 @@ def test_dead_atoms_are_replaced_by_the_data_explained_worst():
     assert not statistics.code_products[1].any() and statistics.code_products[0, 0] > 0
 
 
-def test_an_interrupt_keeps_what_was_learnt(monkeypatch):
+def test_an_interrupt_keeps_what_was_learned(monkeypatch):
     y = draw(300, 6)
     model = SparseCoding.from_data(y, 8, 0.2, generator=torch.Generator().manual_seed(0))
     before, calls = model.dictionary.clone(), []
