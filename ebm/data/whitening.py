@@ -8,8 +8,8 @@ In direction i the result has variance λᵢ / (λᵢ + ρ): about 1 where the d
 where they don't (noise, rounding, the constant direction of patches without their mean), instead of noise
 blown up: the work of the low-pass half of the whitening filter of Olshausen and Field (1997), with a cut-off
 learned from the data. The ridge is that of Coates and Ng (2012, algorithm 1): for contrast-normalized
-patches, whose mean variance is near 1, they start from 0.1 (8 x 8) or 0.01 (16 x 16). `eps` is relative to the mean
-variance, so that it means the same at any scale.
+patches, whose mean variance is near 1, they start from 0.1 (8 x 8) or 0.01 (16 x 16). `eps` is relative to
+the mean variance, so that it means the same at any scale.
 """
 
 from __future__ import annotations
