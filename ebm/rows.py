@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+BLOCK = 2**18  # numbers in a block of rows
+
 
 
 def expand(step: Tensor, like: Tensor) -> Tensor:
@@ -21,7 +26,7 @@ def flat(a: Tensor) -> Tensor:
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """The inner product of each row, (B, *shape) x (B, *shape) -> (B,)."""
-    return torch.linalg.vecdot(flat(a), flat(b))
+    return by_blocks(lambda *rows: (torch.linalg.vecdot(*rows),), flat(a), flat(b))[0]
 
 
 def norm(a: Tensor) -> Tensor:
@@ -32,3 +37,26 @@ def norm(a: Tensor) -> Tensor:
 def square(a: Tensor) -> Tensor:
     """|a|² of each row, (B, *shape) -> (B,); one look at a, where `dot(a, a)` makes a product first."""
     return norm(a).square()
+
+
+def by_blocks(function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:
+    """What a function of rows returns, computed for as many rows at a time as stay in a CPU's cache.
+
+    On a large batch the tensors between input and output would be new memory of all rows, at every step of a
+    method, and cost more than the arithmetic. All rows at once where a graph is kept.
+
+    Args:
+        function: of tensors (B, ...), returns tensors (B, ...); a row's results depend on that row alone.
+        tensors: the first one's size decides how many rows make a block.
+    """
+    first = tensors[0]
+    if first.numel() <= BLOCK or torch.is_grad_enabled() or first.device.type != "cpu":
+        return function(*tensors)
+    rows, whole = max(1, BLOCK * len(first) // first.numel()), None
+    for start in range(0, len(first), rows):
+        parts = function(*(tensor[start : start + rows] for tensor in tensors))
+        if whole is None:
+            whole = tuple(part.new_empty(len(first), *part.shape[1:]) for part in parts)
+        for target, part in zip(whole, parts, strict=True):
+            target[start : start + rows] = part
+    return whole or ()

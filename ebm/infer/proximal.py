@@ -22,14 +22,14 @@ from torch import Tensor
 from ebm.infer.method import State, count, fraction
 from ebm.infer.proximal_step import ProximalStep, fresh, look, rounding, take_step
 from ebm.problem import Problem
-from ebm.rows import dot, expand, flat, norm
+from ebm.rows import by_blocks, dot, expand, norm
 
 SHORTEST, LONGEST = 1e-10, 1e10  # a Barzilai-Borwein step
 
 
 def below_bound(state: State, point: State) -> Tensor:
     """f(u⁺) <= f(u) + ⟨∇f(u), u⁺ - u⟩ + |u⁺ - u|² / 2t, up to rounding (Beck & Teboulle, eq. 2.5)."""
-    bound = state["smooth"] + dot(state["slope"], point["move"]) + point["square"] / (2 * point["step"])
+    bound = state["smooth"] + point["along"] + point["square"] / (2 * point["step"])
     return point["smooth"] <= bound + rounding(state["smooth"])
 
 
@@ -109,7 +109,7 @@ class FISTA(ProximalStep):
         point = {**step, "smooth": problem.value(new, smooth=True)}
         value = point["smooth"] + problem.prox_value(new)
         if self.restart:
-            grown = torch.where(dot(step["move"], new - u) < 0, 1.0, grown)
+            grown = torch.where(dot(new - v, new - u) < 0, 1.0, grown)
         after = {"u": new, "previous": u, "tau": grown, "value": value, "gradient_norm": length}
         origin = {"smooth": smooth, "slope": slope, **state}
         return self.settle(origin, point, after | {"step": step["step"]})
@@ -152,7 +152,7 @@ class SpaRSA(ProximalStep):
 
     def step(self, problem: Problem, state: State) -> State:
         point = {**state, **look(problem, state["next"])}
-        bend = flat((point["slope"] - state["slope"]).mul_(state["move"])).sum(1)
+        (bend,) = by_blocks(_bend, point["slope"], state["slope"], point["u"], state["u"])
         # where f bends down the next step is longer, and a row that does not move keeps its step
         length = torch.where(bend > 0, state["square"] / bend, 2 * state["step"]).clamp(SHORTEST, LONGEST)
         length = torch.where(state["square"] > 0, length, state["step"]).detach()  # a setting, not a function
@@ -172,3 +172,8 @@ class SpaRSA(ProximalStep):
             step["square"].sqrt() / step["step"].clamp(max=1) if problem.prox_terms else norm(point["slope"])
         )
         return {**point, **step, "value": point["recent"][:, -1], "gradient_norm": length}
+
+
+def _bend(slope: Tensor, slope_before: Tensor, u: Tensor, u_before: Tensor) -> tuple[Tensor]:
+    """⟨Δ∇f, Δu⟩, (B,)."""
+    return (dot(slope - slope_before, u - u_before),)

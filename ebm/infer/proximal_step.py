@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ebm.infer.method import Method, State, positive, stop_where
 from ebm.problem import Problem
-from ebm.rows import expand, square
+from ebm.rows import by_blocks, dot, expand, square
 from ebm.solution import Stop
 
 REFUSALS = 50  # in a row, after which a row of the batch counts as stalled
@@ -52,7 +52,10 @@ class ProximalStep(Method):
         rows = refused.nonzero().flatten()
         if len(rows):
             before = {name: state[name] for name in after} | {"step": 0.5 * point["step"]}
-            after = {name: put(new, rows, before[name].index_select(0, rows)) for name, new in after.items()}
+            own = list(state.values())
+            after = {
+                name: put(new, rows, before[name].index_select(0, rows), own) for name, new in after.items()
+            }
         return {**after, "refusals": refusals}
 
     def verdict(self, state: State, tol: float) -> Tensor:
@@ -66,10 +69,15 @@ def fresh(step: Tensor) -> State:
 
 
 def take_step(problem: Problem, u: Tensor, slope: Tensor, step: Tensor) -> State:
-    """A step of length t, (B,): `next` = u⁺ = prox(u - t ∇f(u), t), `move` = u⁺ - u, its `square`."""
-    after = problem.prox(torch.addcmul(u, expand(step, u), slope, value=-1), step)
-    move = after - u
-    return {"step": step, "next": after, "move": move, "square": square(move)}
+    """A step of length t, (B,): `next` is u⁺ = prox(u - t ∇f(u), t), `square` |Δu|² and `along` ⟨∇f, Δu⟩."""
+
+    def go(u: Tensor, slope: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        after = problem.prox(torch.addcmul(u, expand(step, u), slope, value=-1), step)
+        move = after - u
+        return after, square(move), dot(slope, move)
+
+    after, length, along = by_blocks(go, u, slope, step)
+    return {"step": step, "next": after, "square": length, "along": along}
 
 
 def look(problem: Problem, u: Tensor) -> State:
@@ -83,9 +91,11 @@ def look(problem: Problem, u: Tensor) -> State:
     }
 
 
-def put(tensor: Tensor, rows: Tensor, values: Tensor) -> Tensor:
-    """The tensor with other values in some rows."""
-    return tensor.index_copy(0, rows, values)
+def put(tensor: Tensor, rows: Tensor, values: Tensor, kept: list[Tensor]) -> Tensor:
+    """The tensor with other values in some rows: itself, unless it has a graph or is one of those kept."""
+    if tensor.requires_grad or any(tensor is other for other in kept):
+        return tensor.index_copy(0, rows, values)
+    return tensor.index_copy_(0, rows, values)
 
 
 def rounding(value: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import softshrink
 
 from ebm.regularizers.regularizer import Regularizer, Shrinkage, allowed, slack
-from ebm.rows import dot, expand, flat
+from ebm.rows import by_blocks, dot, expand, flat
 
 
 class L1(Regularizer):
@@ -39,7 +39,7 @@ class L1(Regularizer):
     separable = True
 
     def cost(self, v: Tensor) -> Tensor:
-        return flat(v).abs().sum(1)
+        return by_blocks(lambda rows: (rows.abs().sum(1),), flat(v))[0]
 
     def prox(self, v: Tensor, step: Tensor) -> Tensor:
         """argmin_u t|u|₁ + ½|u - v|² = max(v - t, 0) + min(v + t, 0), like v."""
