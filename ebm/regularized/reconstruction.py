@@ -6,8 +6,8 @@ Once y is given, c is fixed: value and gradient together then cost one product z
 
     E = ½ ⟨z, ∇E - c⟩ + ½ |y|²
 
-instead of two with D, (K, P): K numbers for each of z instead of 2P, but more passes over tensors of K numbers
-a row. It is used where 3K <= 4P.
+instead of two with D, (K, P): K products for each number of z instead of 2P, but more passes over tensors of
+K numbers a row. It is used where 3K <= 4P.
 """
 
 from __future__ import annotations
