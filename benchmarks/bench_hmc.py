@@ -72,23 +72,8 @@ def by_torchebm(steps: int) -> Callable[[dict[str, Any], Any], Tensor]:
     return run
 
 
-SIZES = {
-    "double well, 10,000 chains": (sampled.DoubleWell, 10_000, 50),
-    "eight modes, 10,000 chains": (sampled.EightModes, 10_000, 5),
-    "network, 4,096 chains": (sampled.Network, 4096, 10),
-}
-CASES = [
-    Case(
-        f"HMC, {name}, against a hand-written loop",
-        ours(steps),
-        by_hand(steps),
-        sampled.start(energy, chains),
-        sampled.second_moment,
-        sampled.same,
-        at_most=1.1,
-    )
-    for name, (energy, chains, steps) in SIZES.items()
-] + [
+STEPS = (50, 5, 10)
+CASES = sampled.beside_loops("HMC", ours, by_hand, STEPS) + [
     Case(
         f"HMC, {name}, against torchebm",
         ours(steps),
@@ -96,8 +81,9 @@ CASES = [
         sampled.start(energy, chains),
         sampled.second_moment,
         peer="torchebm.samplers",
+        unit="cpu s",
         at_least=1.8,
     )
-    for name, (energy, chains, steps) in SIZES.items()
+    for (name, (energy, chains)), steps in zip(sampled.ENERGIES.items(), STEPS, strict=True)
     if energy is not sampled.EightModes
 ]

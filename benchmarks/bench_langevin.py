@@ -65,23 +65,8 @@ def by_torchebm(steps: int) -> Callable[[dict[str, Any], Any], Tensor]:
     return run
 
 
-SIZES = {
-    "double well, 10,000 chains": (sampled.DoubleWell, 10_000, 1000),
-    "eight modes, 10,000 chains": (sampled.EightModes, 10_000, 100),
-    "network, 4,096 chains": (sampled.Network, 4096, 100),
-}
 CASES = [
-    Case(
-        f"Langevin, {name}, against a hand-written loop",
-        ours(steps),
-        by_hand(steps),
-        sampled.start(energy, chains),
-        sampled.second_moment,
-        sampled.same,
-        at_most=1.1,
-    )
-    for name, (energy, chains, steps) in SIZES.items()
-] + [
+    *sampled.beside_loops("Langevin", ours, by_hand, (1000, 100, 100)),
     Case(
         "Langevin, double well, 10,000 chains, compiled, against torchebm",
         ours(1000, compile=True),
@@ -89,6 +74,7 @@ CASES = [
         sampled.start(sampled.DoubleWell, 10_000),
         sampled.second_moment,
         peer="torchebm.samplers",
+        unit="cpu s",
         at_least=3.0,
-    )
+    ),
 ]

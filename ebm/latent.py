@@ -19,11 +19,12 @@ from torch import Tensor
 
 from ebm.binder import Binder, map_rows
 from ebm.bound import Bound
+from ebm.choices import Choices
 from ebm.energy import Energy
 from ebm.infer.differentiate import hold_minimum, newton_correction
 from ebm.infer.method import Method
 from ebm.infer.minimize import Differentiate, check_suits, minimize, solve, warn_unconverged
-from ebm.infer.starts import Start
+from ebm.infer.starts import Start, as_choices, start_of
 from ebm.problem import Problem
 from ebm.solution import Solution, one_tensor
 
@@ -32,7 +33,7 @@ def min_over(
     energy: Energy,
     latent: str | Sequence[str],
     method: Method,
-    start: Start | Mapping[str, Start],
+    start: Start | Choices | Mapping[str, Start | Choices],
     *,
     max_steps: int = 1000,
     tol: float = 1e-5,
@@ -47,9 +48,11 @@ def min_over(
         energy: an energy of the latent and other variables.
         latent: the name of the latent variable, or several names.
         method: how to minimize over it, e.g. `LBFGS()`, `FISTA()`, `Enumerate(values)`.
-        start: where to begin, an object of `ebm.infer.starts` (for several latents: a dict of them).
+        start: where to begin, an object of `ebm.infer.starts` (for several latents: a dict of them); for a
+            discrete latent `Choices(Zeros(5), n=3)`.
         max_steps, tol: as in `minimize`.
-        differentiate: "no" detaches z* (value and first derivative exact; a second one raises); "implicit"
+        differentiate: "no" detaches z* (value and first derivative exact; a second one raises, unless the
+            method is discrete: there z* does not move, so all derivatives are right); "implicit"
             makes all derivatives up to the third right; "unroll" differentiates through the steps.
 
     Example:
@@ -74,7 +77,7 @@ class MinOver(Energy):
         energy: Energy,
         latent: str | Sequence[str],
         method: Method,
-        start: Start | Mapping[str, Start],
+        start: Start | Choices | Mapping[str, Start | Choices],
         max_steps: int,
         tol: float,
         differentiate: Differentiate,
@@ -82,11 +85,12 @@ class MinOver(Energy):
         super().__init__()
         self.single = isinstance(latent, str)
         names = (latent,) if isinstance(latent, str) else tuple(latent)
-        starts = dict(start) if isinstance(start, Mapping) else {names[0]: start}
-        if set(starts) != set(names) or not all(isinstance(s, Start) for s in starts.values()):
+        given = dict(start) if isinstance(start, Mapping) else {names[0]: start}
+        starts = {name: found for name, value in given.items() if (found := start_of(value)) is not None}
+        if set(starts) != set(names) or len(given) > len(starts):
             raise TypeError(
-                f"min_over needs a start object for each of {', '.join(names)}, such as Zeros(8) or "
-                f"Normal(8) from ebm.infer.starts; got {start!r}."
+                f"min_over needs a start object for each of {', '.join(names)}, such as Zeros(8), Normal(8) "
+                f"or Choices(Zeros(8), n=3) of ebm.infer.starts; got {start!r}."
             )
         unknown = [n for n in names if n not in energy.variables]
         if unknown:
@@ -97,6 +101,7 @@ class MinOver(Energy):
             raise ValueError(f"differentiate is 'no', 'unroll' or 'implicit'; got {differentiate!r}.")
         self.energy, self.latent, self.method = energy, names, method
         self.starts = torch.nn.ModuleDict({n: starts[n] for n in names})
+        self.choices = {name: value.n for name, value in given.items() if isinstance(value, Choices)}
         self.max_steps, self.tol, self.differentiate = max_steps, tol, differentiate
         self.variables = tuple(v for v in energy.variables if v not in names)
         self.options = energy.options
@@ -145,7 +150,9 @@ class MinOver(Energy):
         else:
             with torch.no_grad():
                 solution = solve(problem.detach(), u.detach(), self.method, self.max_steps, self.tol)
-            if self.differentiate == "implicit":
+            if self.method.discrete:
+                z = one_tensor(solution.value)  # as z* does not move, nothing is missing
+            elif self.differentiate == "implicit":
                 z = newton_correction(problem, one_tensor(solution.value))
             else:
                 z = hold_minimum(one_tensor(solution.value), self._sources(bound))
@@ -164,6 +171,7 @@ class MinOver(Energy):
         """The inner problem and its start, with the noise that was drawn at bind."""
         binder = Binder(None, bound.batch, bound.dtype, bound.device)
         values = {name: start(variables, drawn[name], binder) for name, start in self.starts.items()}
+        values |= {name: as_choices(values[name], n) for name, n in self.choices.items()}
         generator = None
         if seed is not None:
             generator = torch.Generator(device=_home(binder)).manual_seed(seed)
@@ -171,6 +179,7 @@ class MinOver(Energy):
             bound,
             {name: value.shape[1:] for name, value in values.items()},
             generator=generator,
+            choices=self.choices,
             batch=bound.batch or 0,
         )
         if rows is not None and batch is not None:
@@ -199,7 +208,10 @@ class MinOver(Energy):
 
     def solve(self, **variables: Any) -> Solution:
         """The minimizer z* and how it was found, for given values of all other variables."""
-        over = self._starts()
+        over: dict[str, Start | Choices] = {
+            name: Choices(start, self.choices[name]) if name in self.choices else start
+            for name, start in self._starts().items()
+        }
         return minimize(
             self.energy,
             next(iter(over.values())) if self.single else over,

@@ -296,7 +296,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a start that is no start": (
         lambda: min_over(spring, "y", GD, start=zeros(3, 2)),
         TypeError,
-        r"min_over needs a start object for each of y, such as Zeros\(8\) or Normal\(8\)",
+        r"min_over needs a start object for each of y, such as Zeros\(8\), Normal\(8\) or Choices\(",
     ),
     "a start from what is not there": (
         lambda: minimize(bowl, {"y": Data("x")}, GD),
@@ -323,13 +323,13 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "Choices to a gradient method": (
         lambda: minimize(bowl, Choices(zeros(3, 2).long(), 2), GD),
         TypeError,
-        r"GradientDescent moves along a gradient .*, and y holds Choices; use Enumerate\(\), or "
-        r"DynamicProgramming\(\)",
+        r"GradientDescent moves along a gradient .*, and y holds Choices; use Enumerate\(\), "
+        r"CategoricalCEM\(\) where .*, or DynamicProgramming\(\)",
     ),
     "Choices that are no integers": (
         lambda: Choices(zeros(3, 2), 2),
         TypeError,
-        r"Choices holds indices, an int64 tensor \(\.long\(\)\); got torch\.float64",
+        r"Choices holds indices, an int64 tensor \(\.long\(\)\), or a start object; got torch\.float64",
     ),
     "Choices out of range": (
         lambda: Choices(zeros(3).long() + 2, 2),

@@ -166,7 +166,8 @@ def check_suits(method: Method, problem: Problem, differentiate: str = "no") -> 
     if problem.choices and not method.discrete:
         raise TypeError(
             f"{name} moves along a gradient or in a continuous space, and {', '.join(problem.choices)} holds "
-            f"Choices; use Enumerate(), or DynamicProgramming() on a Staged energy."
+            f"Choices; use Enumerate(), CategoricalCEM() where there are too many to enumerate, or "
+            f"DynamicProgramming() on a Staged energy."
         )
     if problem.choices and len(problem.choices) < len(problem.shapes):
         raise TypeError(

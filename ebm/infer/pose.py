@@ -15,7 +15,7 @@ from ebm.binder import Binder
 from ebm.bound import Bound
 from ebm.choices import Choices
 from ebm.energy import Energy
-from ebm.infer.starts import Start
+from ebm.infer.starts import Start, as_choices, start_of
 from ebm.problem import Problem
 from ebm.signature import describe
 
@@ -119,15 +119,21 @@ def _starting_values(
     generator: torch.Generator | None,
 ) -> dict[str, Tensor]:
     binder = Binder(generator)
-    tensors = {
-        n: v.start if isinstance(v, Choices) else v for n, v in wanted.items() if not isinstance(v, Start)
+    starts = {name: start for name, value in wanted.items() if (start := start_of(value)) is not None}
+    tensors: dict[str, Any] = {
+        n: v.start if isinstance(v, Choices) else v for n, v in wanted.items() if n not in starts
     }
     for name, value in {**given, **tensors}.items():
         binder.observe(name, value)
     known = {**given, **tensors}
     out: dict[str, Tensor] = {}
     for name, value in wanted.items():
-        out[name] = value(known, value.draw(binder), binder) if isinstance(value, Start) else tensors[name]
+        if name in starts:
+            out[name] = starts[name](known, starts[name].draw(binder), binder)
+        else:
+            out[name] = tensors[name]
+        if isinstance(value, Choices) and name in starts:
+            out[name] = as_choices(out[name], value.n)
         if not isinstance(out[name], Tensor):
             raise TypeError(
                 f"`over` holds tensors, Choices or start objects; {name!r} is {type(out[name]).__name__}."

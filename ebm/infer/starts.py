@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ebm.binder import Binder
+from ebm.choices import Choices
 
 
 class Start(nn.Module, ABC):
@@ -28,6 +29,18 @@ class Start(nn.Module, ABC):
     @abstractmethod
     def forward(self, variables: Mapping[str, Any], drawn: Tensor | None, binder: Binder) -> Tensor:
         """The starting value, from the other variables' values and the noise."""
+
+
+def start_of(value: Any) -> Start | None:
+    """The start object of a free variable (for a discrete one, that in its `Choices`); None without one."""
+    inner = value.start if isinstance(value, Choices) else value
+    return inner if isinstance(inner, Start) else None
+
+
+def as_choices(value: Tensor, n: int) -> Tensor:
+    """What a start object made for a discrete variable, as indices that were checked, int64."""
+    checked: Tensor = Choices(value.long(), n).start
+    return checked
 
 
 def _empty(binder: Binder, shape: tuple[int, ...], who: str) -> Tensor:

@@ -23,7 +23,7 @@ class OffData:
     """The energy of points that are not data, beside that of the data.
 
     Attributes:
-        mean, std: of the energy of these points.
+        mean, std: of the energy of these points; std is 0 for a single one.
         gap, standardized_gap: of its mean over that of the data, in units of the energy and as Cohen's d.
         auroc: how often such a point has more energy than a data point, ties half.
     """
@@ -38,9 +38,11 @@ class OffData:
 def compare(on: Tensor, off: Tensor) -> OffData:
     """The energies of data, (N,), and of other points, (M,), side by side."""
     gap = float(off.mean() - on.mean())
-    unit = math.sqrt(0.5 * float(on.var() + off.var()))
+    spread = [float(energies.var()) if len(energies) > 1 else 0.0 for energies in (on, off)]
+    unit = math.sqrt(0.5 * sum(spread))
     none = math.copysign(math.inf, gap) if gap else 0.0
-    return OffData(float(off.mean()), float(off.std()), gap, gap / unit if unit > 0 else none, auroc(on, off))
+    standardized = gap / unit if unit > 0 else none
+    return OffData(float(off.mean()), math.sqrt(spread[1]), gap, standardized, auroc(on, off))
 
 
 def auroc(on: Tensor, off: Tensor) -> float:

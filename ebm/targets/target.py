@@ -10,6 +10,7 @@ A target with latent variables besides y (the ellipse) answers for y with the la
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from ebm.energy import Energy
 
 
-class Target(Energy):
+class Target(Energy, ABC):
     """An energy over y (B, D) that knows its own answers.
 
     Subclasses give `forward`, `minima`, `minimum` and `extent`, and each further answer that they know; one
@@ -45,19 +46,19 @@ class Target(Energy):
         self.register_buffer("_anchor", anchor, persistent=False)
 
     @property
+    @abstractmethod
     def minima(self) -> Tensor:
         """All global minima, (M, D); where they form a curve, M points spread over it (the class says so)."""
-        raise NotImplementedError(f"{type(self).__name__} must say where its minima are.")
 
     @property
+    @abstractmethod
     def minimum(self) -> float:
         """The lowest energy, E at each of `minima`."""
-        raise NotImplementedError(f"{type(self).__name__} must say its lowest energy.")
 
     @property
+    @abstractmethod
     def extent(self) -> tuple[float, float, float, float]:
         """(xmin, xmax, ymin, ymax), a range of the first two coordinates worth plotting."""
-        raise NotImplementedError(f"{type(self).__name__} must say which range to plot.")
 
     @property
     def log_z(self) -> float | None:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ebm import Energy, marginal_over, min_over, minimize
-from ebm.infer import Armijo, GradientDescent
+from ebm import Choices, Energy, marginal_over, min_over, minimize
+from ebm.infer import Armijo, CategoricalCEM, Enumerate, GradientDescent
 from ebm.infer.starts import Data, Network, Normal, Zeros
 from ebm.nodes import AllChoices, Finite, Grid, Importance
 
@@ -89,6 +89,42 @@ def test_third_derivative_of_a_quartic_free_energy():
     assert torch.allclose(derivatives[1], -z, atol=1e-10)
     assert torch.allclose(derivatives[2], -rate, atol=1e-9)
     assert torch.allclose(derivatives[3], 6 * z * rate**3, atol=1e-8)
+
+
+class Clusters(Energy):
+    """½ (y - c_z)² + b_z: the distance to one of three centers."""
+
+    centers = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
+    costs = torch.tensor([0.0, 0.3, 0.1], dtype=torch.float64)
+
+    def forward(self, y: Tensor, z: Tensor) -> Tensor:
+        return (0.5 * (y - self.centers[z]) ** 2 + self.costs[z]).sum(1)
+
+
+@pytest.mark.parametrize("method", [Enumerate(), CategoricalCEM()], ids=["enumeration", "cross-entropy"])
+def test_a_discrete_latent_is_minimized_and_all_derivatives_are_right(method):
+    y = points(20).requires_grad_()
+    free = min_over(Clusters(), "z", method, Choices(Zeros(1), n=3))
+    every = 0.5 * (y - Clusters.centers) ** 2 + Clusters.costs  # (B, 3)
+    value = free(y=y)
+    torch.testing.assert_close(value, every.amin(1))
+    assert torch.equal(free.solve(y=y.detach()).value[:, 0], every.argmin(1))
+    (slope,) = torch.autograd.grad(value.sum(), y, create_graph=True)
+    torch.testing.assert_close(slope[:, 0], y[:, 0] - Clusters.centers[every.argmin(1)])
+    (curvature,) = torch.autograd.grad(slope.sum(), y)  # z* does not move, so nothing is missing here
+    assert torch.equal(curvature, torch.ones_like(y))
+
+
+def test_a_start_object_in_choices_is_checked():
+    with pytest.raises(TypeError, match=r"Choices holds indices.*or a start object; got float"):
+        Choices(1.0, n=2)
+    free = min_over(Clusters(), "z", Enumerate(), Choices(Data("y"), n=3))
+    with pytest.raises(ValueError, match=r"choices lie in \[0, 3\); the start has -5"):
+        free(y=torch.full((2, 1), -5.0, dtype=torch.float64))
+    with pytest.raises(TypeError, match=r"z holds Choices; use Enumerate.*CategoricalCEM"):
+        min_over(Clusters(), "z", GradientDescent(0.1), Choices(Zeros(1), n=3))(y=points())
+    with pytest.raises(TypeError, match="needs a start object for each of z"):
+        min_over(Clusters(), "z", Enumerate(), Choices(torch.zeros(2, 1, dtype=torch.int64), n=3))
 
 
 def test_nested_and_joint_minimization_agree():

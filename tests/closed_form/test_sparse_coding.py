@@ -144,21 +144,22 @@ def test_every_atom_update_lowers_the_error_and_ends_at_the_best_atoms():
 
 
 def test_a_planted_dictionary_is_found_again():
-    """From a start near it: which of its local minima dictionary learning falls into depends on the start."""
+    """From random data, up to sign and order; local minima are told by their energy (seed 0 ends in one)."""
     truth = unit(draw(12, 16))
     active = torch.rand(4000, 12, generator=torch.Generator().manual_seed(7)).argsort(1) < 2
     codes = torch.where(active, draw(4000, 12, seed=8).sign() * (1 + draw(4000, 12, seed=9).abs()), 0.0)
     y = codes @ truth
-    model = SparseCoding(unit(truth + 0.1 * draw(12, 16, seed=5)), 0.1)
-    start = (model.dictionary @ truth.T).diagonal()
-    assert (start < 0.99).all()
-    history = model.fit(
-        y, steps=30, batch_size=200, generator=torch.Generator().manual_seed(0), progress=False
-    )
-    found = (model.dictionary @ truth.T).diagonal()
-    assert (1 - found < 0.2 * (1 - start)).all(), (start, found)
-    energy = history.column("energy")
-    assert len(history) == 30 and energy[-1] < energy[0]
+    reached = []
+    for seed in (0, 2):
+        generator = torch.Generator().manual_seed(seed)
+        model = SparseCoding.from_data(y, 12, sparsity=0.3, generator=generator)
+        assert (model.dictionary @ truth.T).abs().amax(0).min() < 0.6  # some atoms are in no row of the start
+        history = model.fit(y, steps=40, batch_size=200, generator=generator, progress=False)
+        energy = history.column("energy")
+        assert len(history) == 40 and energy[-1] < 0.8 * energy[0]
+        reached.append((float(model.infer(y).energy.mean()), (model.dictionary @ truth.T).abs().amax(0)))
+    (lowest, found), (other, stuck) = sorted(reached, key=lambda pair: pair[0])
+    assert (found > 0.99).all() and lowest < other and (stuck < 0.95).any()
 
 
 def test_dead_atoms_are_replaced_by_the_data_explained_worst():
