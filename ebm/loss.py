@@ -157,7 +157,7 @@ def energy_of(energy: Energy, data: Mapping[str, Any], generator: torch.Generato
     value = bound()
     if bound.batch is not None:
         check_output(value, bound.batch, energy.label)
-    return value
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value  # means need the digits
 
 
 def _unused(name: str, taken: Mapping[str, Any]) -> str:

@@ -13,7 +13,6 @@ from torch import Tensor
 BLOCK = 2**18  # numbers in a block of rows
 
 
-
 def expand(step: Tensor, like: Tensor) -> Tensor:
     """A number per row, (B,), shaped to multiply `like`, (B, *shape)."""
     return step.view(-1, *(1,) * (like.ndim - 1))

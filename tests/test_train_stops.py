@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from functools import partial
 
 import pytest
@@ -70,6 +71,24 @@ def test_a_gradient_that_is_no_number_and_a_loss_beyond_all_bounds_stop_too() ->
     assert len(caught.value.history) == 2 and bool(well.center.isfinite().all())
 
 
+def test_the_error_names_the_rows_to_look_at() -> None:
+    """Row 13 is spoilt: the error comes at the step that draws it, and holds that step's batch."""
+    y, well, size = draw(20, 2), Well(), 4
+    y[13, 1] = torch.nan
+    order = torch.randperm(20, generator=seeded())
+    step = int((order == 13).nonzero()) // size
+    listed = ", ".join(str(i) for i in order[step * size : (step + 1) * size].tolist())
+    message = (
+        rf"step {step + 1}: loss is nan.*The batch was rows \[{listed}\] of the data, 4 in all; look at them"
+    )
+    with pytest.raises(DivergedError, match=message) as caught:
+        fit(well, AverageEnergy(), y, **{**QUICK, "steps": 5}, generator=seeded())
+    assert caught.value.batch.tolist() == order[step * size : (step + 1) * size].tolist()
+    assert bool(y[caught.value.batch].isnan().any()) and len(caught.value.history) == step
+    with pytest.raises(DivergedError, match=r"rows \[(\d+, ){8}...\] of the data, 20 in all"):
+        fit(well, AverageEnergy(), y, **{**QUICK, "batch_size": 20})
+
+
 @pytest.mark.parametrize("where", ["callback", "loss", "callback says so", "callback at the last step"])
 def test_an_interrupt_keeps_every_whole_step(where: str) -> None:
     class Cut(AverageEnergy):
@@ -95,9 +114,44 @@ def test_an_interrupt_keeps_every_whole_step(where: str) -> None:
     assert ("interrupted" in str(history)) == (steps == 3)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_is_heard_after_the_step_and_a_second_one_at_once(times: int) -> None:
+    class Pressed(AverageEnergy):
+        def forward(
+            self, energy: Energy, generator: torch.Generator | None = None, **data: Tensor
+        ) -> LossOutput:
+            if energy.asked == 2:
+                for _ in range(times):
+                    signal.raise_signal(signal.SIGINT)
+            return super().forward(energy, generator, **data)
+
+    cut, whole, y = Well(), Well(), draw(12, 2)
+    history = fit(cut, Pressed(), y, **QUICK, generator=seeded())
+    steps = 3 if times == 1 else 2
+    full = fit(whole, AverageEnergy(), y, **{**QUICK, "steps": steps}, generator=seeded())
+    assert history.interrupted and history.rows == full.rows and torch.equal(cut.center, whole.center)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # as it was before
+
+
+def test_whoever_listens_for_ctrl_c_already_goes_on_to() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        history = fit(
+            Well(),
+            AverageEnergy(),
+            draw(4, 2),
+            **QUICK,
+            callbacks=[lambda step, _: signal.raise_signal(signal.SIGINT)],
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard == [signal.SIGINT] * 6 and not history.interrupted
+
+
 def test_history_is_a_table() -> None:
     history = History()
-    assert len(history) == 0 and history.columns == () and "last: none" in str(history)
+    assert len(history) == 0 and history.columns == () and str(history) == "History: 0 steps in 0.0 s"
     with pytest.raises(KeyError, match="no column 'loss'; there are: none yet"):
         history.column("loss")
     row = {"loss": 2.0}
@@ -109,4 +163,9 @@ def test_history_is_a_table() -> None:
     assert math.isnan(history.column("gap")[0]) and history.column("gap")[1] == 0.25
     with pytest.raises(KeyError, match="no column 'los'; there are: loss, gap"):
         history.column("los")
-    assert str(history) == "History: 2 steps in 0.0 s; last: gap 0.25, loss 1"
+    assert str(history).splitlines() == [
+        "History: 2 steps in 0.0 s",
+        "step  loss   gap",
+        "   1     2",
+        "   2     1  0.25",
+    ]

@@ -2,8 +2,38 @@
 
 from __future__ import annotations
 
+from ebm.measure.alignment import alignment, uniformity
+from ebm.measure.alpha_req import PowerLaw, alpha_req
+from ebm.measure.codes import CodeReport, CollapseWarning, code_report
 from ebm.measure.ess import ess
+from ebm.measure.knn_probe import knn_probe
+from ebm.measure.lidar import lidar
+from ebm.measure.linear_probe import linear_probe
+from ebm.measure.probe import ProbeResult
+from ebm.measure.rankme import rankme
 from ebm.measure.rhat import rhat
 from ebm.measure.trace import EnergyTrace, energies_of, energy_trace
+from ebm.measure.watch import CollapseError, WatchCodes, WatchProbe
 
-__all__ = ["EnergyTrace", "energies_of", "energy_trace", "ess", "rhat"]
+__all__ = [
+    "CodeReport",
+    "CollapseError",
+    "CollapseWarning",
+    "EnergyTrace",
+    "PowerLaw",
+    "ProbeResult",
+    "WatchCodes",
+    "WatchProbe",
+    "alignment",
+    "alpha_req",
+    "code_report",
+    "energies_of",
+    "energy_trace",
+    "ess",
+    "knn_probe",
+    "lidar",
+    "linear_probe",
+    "rankme",
+    "rhat",
+    "uniformity",
+]

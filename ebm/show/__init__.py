@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from ebm.show.history import plot_history
 from ebm.show.landscape import energy_on_grid, landscape, trajectory
 from ebm.show.style import style
 
-__all__ = ["energy_on_grid", "landscape", "style", "trajectory"]
+__all__ = ["energy_on_grid", "landscape", "plot_history", "style", "trajectory"]

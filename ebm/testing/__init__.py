@@ -13,6 +13,7 @@ from __future__ import annotations
 from ebm.testing.algebra import check_algebra
 from ebm.testing.binding import check_binding
 from ebm.testing.chains import check_chains, check_counts
+from ebm.testing.criterion import CriterionMember, check_criterion
 from ebm.testing.derivatives import check_derivatives
 from ebm.testing.energy import check_energy
 from ebm.testing.minimizer import check_dtype, check_minimizer, check_solution_derivative
@@ -20,6 +21,7 @@ from ebm.testing.moments import check_balance, check_moments
 from ebm.testing.neighbors import check_neighbors
 from ebm.testing.poison import check_poison
 from ebm.testing.posed import Posed
+from ebm.testing.processes import WorkerError, run_processes
 from ebm.testing.protocol import check_protocol
 from ebm.testing.proximal import check_prox
 from ebm.testing.rows import check_rows
@@ -28,6 +30,7 @@ from ebm.testing.solutions import check_reaches, check_report
 from ebm.testing.state import check_state
 from ebm.testing.verdict import (
     ContractError,
+    CriterionContractError,
     EnergyContractError,
     MinimizerContractError,
     SamplerContractError,
@@ -35,15 +38,19 @@ from ebm.testing.verdict import (
 
 __all__ = [
     "ContractError",
+    "CriterionContractError",
+    "CriterionMember",
     "EnergyContractError",
     "MinimizerContractError",
     "Posed",
     "SamplerContractError",
+    "WorkerError",
     "check_algebra",
     "check_balance",
     "check_binding",
     "check_chains",
     "check_counts",
+    "check_criterion",
     "check_derivatives",
     "check_dtype",
     "check_energy",
@@ -59,4 +66,5 @@ __all__ = [
     "check_sampler",
     "check_solution_derivative",
     "check_state",
+    "run_processes",
 ]

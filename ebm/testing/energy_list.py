@@ -18,6 +18,7 @@ from ebm.infer.gradient import GradientDescent
 from ebm.infer.starts import Zeros
 from ebm.latent import min_over
 from ebm.marginal import marginal_over
+from ebm.measure.linear_probe import SoftmaxRegression
 from ebm.nodes import Finite, Grid, Importance
 from ebm.regularized.noisy_autoencoder import NoisyAutoEncoder, NoisyFreeEnergy
 from ebm.regularized.reconstruction import Reconstruction
@@ -108,6 +109,9 @@ def _models() -> dict[str, EnergyMember]:
     return {
         "Reconstruction": EnergyMember(Reconstruction(dictionary), data),
         "Reconstruction, few atoms": EnergyMember(Reconstruction(few), wide),
+        "SoftmaxRegression": EnergyMember(
+            SoftmaxRegression(randn(7, 3, seed=5), torch.arange(7) % 4, 0.3), {"w": randn(5, 4, 4, seed=6)}
+        ),
         "SparseCoding": EnergyMember(SparseCoding(dictionary, 0.3), data),
         "AutoEncoder": EnergyMember(AutoEncoder(_network(2, 2)), {"y": randn(4, 2)}),
         "NoisyAutoEncoder": EnergyMember(noisy, coded),

@@ -29,6 +29,10 @@ class SamplerContractError(ContractError):
     """A sampler that is not what `ebm.testing.check_sampler` asks of one."""
 
 
+class CriterionContractError(ContractError):
+    """A criterion that is not what `ebm.testing.check_criterion` asks of one."""
+
+
 Kind = type[ContractError]
 
 
