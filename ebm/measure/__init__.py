@@ -5,6 +5,7 @@ from __future__ import annotations
 from ebm.measure.alignment import alignment, uniformity
 from ebm.measure.alpha_req import PowerLaw, alpha_req
 from ebm.measure.codes import CodeReport, CollapseWarning, code_report
+from ebm.measure.dhsic import dhsic, hsic, pairwise_hsic
 from ebm.measure.ess import ess
 from ebm.measure.knn_probe import knn_probe
 from ebm.measure.lidar import lidar
@@ -27,12 +28,15 @@ __all__ = [
     "alignment",
     "alpha_req",
     "code_report",
+    "dhsic",
     "energies_of",
     "energy_trace",
     "ess",
+    "hsic",
     "knn_probe",
     "lidar",
     "linear_probe",
+    "pairwise_hsic",
     "rankme",
     "rhat",
     "uniformity",

@@ -16,6 +16,13 @@ from ebm.energy import Energy
 from ebm.function import energy
 from ebm.infer.gradient import GradientDescent
 from ebm.infer.starts import Zeros
+from ebm.joint.byol import BYOL
+from ebm.joint.dino import DINO
+from ebm.joint.moco import MoCo
+from ebm.joint.pair import CosineDistance, CrossEntropy, SquaredDistance
+from ebm.joint.siamese import Siamese
+from ebm.joint.simsiam import SimSiam
+from ebm.joint.target import EMA, Shared
 from ebm.latent import min_over
 from ebm.marginal import marginal_over
 from ebm.measure.linear_probe import SoftmaxRegression
@@ -51,7 +58,14 @@ class EnergyMember:
 
 def energies() -> dict[str, EnergyMember]:
     """Every energy of the package, and every way to make one of others."""
-    return {**_targets(), **_regularizers(), **_models(), **_made_of_others(), **_free_energies()}
+    return {
+        **_targets(),
+        **_regularizers(),
+        **_models(),
+        **_joint(),
+        **_made_of_others(),
+        **_free_energies(),
+    }
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -117,6 +131,26 @@ def _models() -> dict[str, EnergyMember]:
         "NoisyAutoEncoder": EnergyMember(noisy, coded),
         "NoisyFreeEnergy": EnergyMember(NoisyFreeEnergy(noisy), {"y": randn(4, 2)}),
         "NoisyFreeEnergy, not training": EnergyMember(NoisyFreeEnergy(noisy).eval(), {"y": randn(4, 2)}),
+    }
+
+
+def _joint() -> dict[str, EnergyMember]:
+    codes = {"s_x": randn(4, 3), "s_y": randn(4, 3, seed=1)}
+    views = {"x": randn(4, 2), "y": randn(4, 2, seed=1)}
+    encoder, predictor = _network(2, 3), _network(3, 3)
+    learned = SquaredDistance().compose(s_x=(encoder, "x"), s_y=(EMA(encoder, 0.9), "y"))
+    made: list[Energy] = [
+        BYOL(encoder, predictor),
+        DINO(encoder, 3, EMA(encoder, 0.9)).double(),
+        MoCo(encoder, 3, queue_size=5, generator=torch.Generator().manual_seed(0)).double(),
+        SimSiam(encoder, predictor),
+        Siamese(SquaredDistance(), encoder, predictor, Shared(encoder)),
+    ]
+    pairs: list[Energy] = [CosineDistance(), CrossEntropy(0.5), SquaredDistance()]
+    return {
+        **{type(e).__name__: EnergyMember(e, codes) for e in pairs},
+        "SquaredDistance of codes": EnergyMember(learned, views),
+        **{type(e).__name__: EnergyMember(e, views) for e in made},
     }
 
 
