@@ -1,6 +1,6 @@
 """Callbacks of a training: called after every step; one that has a state is saved with the rest.
 
-    EMA    θ̄_k = d θ̄_{k-1} + (1 - d) θ_k,    θ̄_0 = θ_0
+    ParameterEMA    θ̄_k = d θ̄_{k-1} + (1 - d) θ_k,    θ̄_0 = θ_0
 
 The average of the parameters over the last 1 / (1 - d) steps has less noise than the last of them.
 
@@ -32,7 +32,7 @@ class Stateful(Protocol):
         """Go back to a state."""
 
 
-class EMA:
+class ParameterEMA:
     """An exponential moving average of parameters; hand it to `fit` as a callback.
 
     Buffers aren't averaged (a running mean is an average already). Make it when the module is on its device.
@@ -48,7 +48,7 @@ class EMA:
     Example:
         >>> net = nn.Linear(1, 1, bias=False)
         >>> _ = nn.init.zeros_(net.weight)
-        >>> ema = EMA(net, decay=0.75)
+        >>> ema = ParameterEMA(net, decay=0.75)
         >>> _ = nn.init.ones_(net.weight)
         >>> ema.update()
         >>> with ema.swapped():
@@ -60,7 +60,7 @@ class EMA:
 
     def __init__(self, module: nn.Module, decay: float):
         if not 0.0 <= decay < 1.0:
-            raise ValueError(f"EMA needs a decay in [0, 1), for instance 0.999; got {decay}.")
+            raise ValueError(f"ParameterEMA needs a decay in [0, 1), for instance 0.999; got {decay}.")
         self.module, self.decay, self.inside = module, decay, False
         self.average = {name: p.detach().clone() for name, p in module.named_parameters()}
         if not self.average:

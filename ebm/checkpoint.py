@@ -30,8 +30,8 @@ class Checkpoint:
     """Where and how often a training is saved.
 
     It holds parameters and buffers (shared ones once), the state of the optimizer, the schedule and of
-    callbacks that have one (`EMA`), random numbers, the order of the data, and the history. It does not hold
-    random numbers of numpy or `random`, so losses draw from their generator or torch.
+    callbacks that have one (`ParameterEMA`), random numbers, the order of the data, and the history. It does
+    not hold random numbers of numpy or `random`, so losses draw from their generator or torch.
 
     Args:
         path: the file.

@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ebm.bound import Bound
 from ebm.energy import Energy
+from ebm.memory import targets
 from ebm.signature import check_output, refuse_missing
 
 ON_DATA, OFF_DATA = "energy on data", "energy off data"
@@ -90,6 +92,10 @@ class AverageEnergy(Loss):
 
     L = (1/B) Σ_i E(y_i). It trains every energy that cannot be low everywhere, and collapses every other.
 
+    An energy with a memory (`ebm.memory`: DINO, MoCo) is shown the targets of the batch, each one once,
+    however many pairs it is part of. In evaluation mode, which a loss is in after `.eval()`, nothing is
+    remembered.
+
     Example:
         >>> from ebm import energy
         >>> @energy
@@ -101,8 +107,15 @@ class AverageEnergy(Loss):
     """
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
-        mean = energy_of(energy, data, generator).mean()
-        return LossOutput(mean, {ON_DATA: mean.detach()})
+        bound = _bound(energy, data, generator)
+        mean = _value(bound, energy).mean()
+        terms = {ON_DATA: mean.detach()}
+        with torch.no_grad():
+            for leaf, s_y in targets(bound):
+                terms |= leaf.report(s_y)
+                if self.training:
+                    leaf.remember(s_y)
+        return LossOutput(mean, terms)
 
 
 class SumOfLosses(Loss):
@@ -150,10 +163,18 @@ def energy_of(energy: Energy, data: Mapping[str, Any], generator: torch.Generato
         TypeError: if a variable of the energy is missing or a name is unknown to it.
         ValueError: if there is no row, or the energy is not one number a row.
     """
+    return _value(_bound(energy, data, generator), energy)
+
+
+def _bound(energy: Energy, data: Mapping[str, Any], generator: torch.Generator | None) -> Bound:
     refuse_missing(energy, data)
     bound = energy.bind(data, generator)
     if bound.batch == 0:
         raise ValueError("the data has 0 rows, so it has no mean energy; pass at least one.")
+    return bound
+
+
+def _value(bound: Bound, energy: Energy) -> Tensor:
     value = bound()
     if bound.batch is not None:
         check_output(value, bound.batch, energy.label)

@@ -25,7 +25,7 @@ from ebm.progress import tqdm
 from ebm.training.batches import Batches
 from ebm.training.health import DivergedError, refuse_diverged
 from ebm.training.interrupt import Interrupt
-from ebm.training.schedule import Schedule, advance, described, rates, scheduled
+from ebm.training.learning_rate import LearningRate, advance, described, rates, scheduled
 from ebm.training.state import Training
 from ebm.training.step import backward, floats, together
 
@@ -48,7 +48,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     generator: torch.Generator | None = None,
     progress: bool | str = True,
-    schedule: Schedule | None = None,
+    schedule: LearningRate | None = None,
     clip: float | None = None,
     accumulate: int = 1,
     autocast: torch.dtype | None = None,
@@ -71,7 +71,7 @@ def fit(
         steps: how many batches.
         batch_size: rows in a batch, B, in all processes together; the whole data if it has fewer rows.
         callbacks: each is called as callback(step, history) after every step; one that returns True ends the
-            training. An `EMA` of the parameters is one.
+            training. `ParameterEMA` is one.
         generator: source of the batches and of all randomness in the loss.
         progress: show a bar with the loss and the energy gap; a string is its title.
         schedule: of the learning rate, a torch scheduler or what makes one of the optimizer,
@@ -79,7 +79,8 @@ def fit(
         clip: scale gradients down to this total norm where theirs is greater.
         accumulate: K, compute a batch as K micro-batches of B/K rows, in less memory. For a loss that is a
             mean over rows this gives the same step; a criterion that compares rows (VICReg, contrastive
-            losses) then compares those of a micro-batch alone, and so does batch normalization.
+            losses) then compares those of a micro-batch alone, so does batch normalization, and an
+            energy with a memory (MoCo, DINO) renews it after each.
         autocast: `torch.bfloat16` runs the energy's float32 layers in half precision; parameters, criteria
             and the mean of the energy stay in float32.
         checkpoint: where to save the training, and to go on from if a file is there.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import matplotlib
 import pytest
 import torch
@@ -9,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)  # the processes of `pytest -n` share the cores; and sums keep their order
 matplotlib.use("Agg")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Derandomized: a failure here is a failure everywhere, and a green run stays green. No deadline: a first call
 # may import or compile.

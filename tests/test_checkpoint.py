@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from ebm import Energy
-from ebm.callbacks import EMA
+from ebm.callbacks import ParameterEMA
 from ebm.checkpoint import Checkpoint, CheckpointError
 from ebm.contrastive import AutoEncoder, Denoising, Gaussian
 from ebm.history import History
@@ -46,7 +46,7 @@ class Learning:
                 nn.Linear(3, 6), nn.BatchNorm1d(6), nn.GELU(), nn.Dropout(0.3), nn.Linear(6, 3)
             )
         self.energy = AutoEncoder(layers)
-        self.ema = EMA(self.energy, 0.8)
+        self.ema = ParameterEMA(self.energy, 0.8)
         self.generator = seeded(7)
         self.optimizer = optimizer or partial(torch.optim.Adam, lr=0.01)
         self.schedule = schedule or partial(lr_scheduler.OneCycleLR, max_lr=0.02, total_steps=STEPS + 1)
@@ -288,7 +288,7 @@ def test_a_format_of_another_version_is_refused(saved: Path, monkeypatch: pytest
 def test_a_file_of_another_training_is_refused(saved: Path) -> None:
     wide = Learning()
     wide.energy.network[4] = nn.Linear(6, 3, bias=False)
-    wide.ema = EMA(wide.energy, 0.8)
+    wide.ema = ParameterEMA(wide.energy, 0.8)
     refused(saved, r"tensor energy\.network\.4\.bias was float32 \(3,\), is not there", wide)
     deep = Learning()
     deep.energy.network[0] = nn.Linear(3, 6).double()
@@ -301,7 +301,7 @@ def test_a_file_of_another_training_is_refused(saved: Path) -> None:
         ({"optimizer": partial(torch.optim.Adam, lr=0.001)}, "optimizer's lr was 0.01, is 0.001"),
         ({"schedule": None}, r"schedule was OneCycleLR {'max_lr': 0.02, 'total_steps': 13}, is none"),
         ({"generator": None}, "generator was given, on cpu, is none"),
-        ({"callbacks": []}, "callbacks with a state was EMA, is none"),
+        ({"callbacks": []}, "callbacks with a state was ParameterEMA, is none"),
         ({"steps": 3}, "run is at step 4, beyond steps=3. Ask for that many steps at least, or give"),
     ):
         refused(saved, message, **changes)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from ebm.callbacks import EMA
+from ebm.callbacks import ParameterEMA
 from ebm.checkpoint import Checkpoint
 from ebm.contrastive import AutoEncoder, Denoising, Gaussian
 from ebm.history import History
@@ -34,7 +34,7 @@ def train(folder: Path, trap: str | None = None, at: int = 0, pipe: Connection |
     """The training, to be killed from outside, or by itself at step `at` where the trap says."""
     torch.set_num_threads(1)
     model = AutoEncoder(torch.nn.Sequential(mlp(3, 8, 3, generator=seeded(1)), torch.nn.Dropout(0.2)))
-    ema = EMA(model, 0.9)
+    ema = ParameterEMA(model, 0.9)
     torch.manual_seed(2)
 
     def slowly(step: int, history: History) -> None:

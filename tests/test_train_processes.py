@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ebm import Energy
-from ebm.callbacks import EMA
+from ebm.callbacks import ParameterEMA
 from ebm.checkpoint import Checkpoint, CheckpointError
 from ebm.contrastive import AutoEncoder, Denoising, Gaussian
 from ebm.history import History
@@ -79,7 +79,7 @@ def posed(which: str) -> tuple[Energy, Loss, Any]:
 def learn(which: str, folder: Path | None = None, **changes: Any) -> dict[str, Any]:
     """A training by name: its history and what it leaves."""
     energy, loss, data = posed(which)
-    ema = EMA(energy, 0.9)
+    ema = ParameterEMA(energy, 0.9)
     settings: dict[str, Any] = {
         "optimizer": SGD,
         "steps": 8,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, ReduceLROnPlateau, StepLR
 
 from ebm import Energy
-from ebm.callbacks import EMA
+from ebm.callbacks import ParameterEMA
 from ebm.contrastive import AutoEncoder, Denoising, Gaussian
 from ebm.history import History
 from ebm.joint import OnCodes, SquaredDistance, VICReg
@@ -206,7 +206,7 @@ def test_half_precision_is_for_the_layers_alone() -> None:
 def test_the_average_of_the_parameters_is_its_closed_form() -> None:
     """θ_k = (1 - aᵏ) ȳ with a = 1 - lr, so θ̄_K = ȳ (1-d) Σ_k d^(K-k) (1 - aᵏ)."""
     y, well, d, a, steps = draw(8, 2) + 1, Well(), 0.7, 0.9, 12
-    ema = EMA(well, d)
+    ema = ParameterEMA(well, d)
     fit(well, AverageEnergy(), y, **{**QUICK, "steps": steps}, callbacks=[ema])
     weight = sum((1 - d) * d ** (steps - k) * (1 - a**k) for k in range(1, steps + 1))
     last = well.center.detach().clone()
@@ -228,13 +228,13 @@ def test_the_average_of_the_parameters_is_its_closed_form() -> None:
 def test_an_average_says_what_it_needs() -> None:
     for decay in (1.0, -0.1, math.nan):
         with pytest.raises(ValueError, match=r"decay in \[0, 1\), for instance 0.999; got"):
-            EMA(Well(), decay)
+            ParameterEMA(Well(), decay)
     with pytest.raises(ValueError, match="Identity has no parameters to average"):
-        EMA(nn.Identity(), 0.9)
+        ParameterEMA(nn.Identity(), 0.9)
     with pytest.raises(
         ValueError, match=r"average is of {'center': \(2,\)}; the state holds {'center': \(3,\)}"
     ):
-        EMA(Well(2), 0.9).load_state_dict(EMA(Well(3), 0.9).state_dict())
+        ParameterEMA(Well(2), 0.9).load_state_dict(ParameterEMA(Well(3), 0.9).state_dict())
 
 
 # --- names and refusals ---------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ebm.data.cifar10 import cifar10, download_cifar10
 from ebm.data.digits import digits
 from ebm.data.fashion import download_fashion_mnist, fashion_mnist
 from ebm.data.labeled import LabeledImages
@@ -14,8 +15,10 @@ __all__ = [
     "LabeledImages",
     "PhotoPatches",
     "Whitening",
+    "cifar10",
     "data_folders",
     "digits",
+    "download_cifar10",
     "download_fashion_mnist",
     "eight_gaussians",
     "fashion_mnist",

@@ -7,20 +7,15 @@ does not matter who gzipped it, or whether anyone did.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import os
 import struct
-import tempfile
-import urllib.request
-import zlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ebm.data.files import fetch, keep, read, unzip, verified
 from ebm.data.labeled import LabeledImages, Split, check_split
-from ebm.data.location import cache_folder, data_folders, find_data, stored
+from ebm.data.location import cache_folder, find_data, stored
 
 NAME = "fashion-mnist"
 CHECKSUMS = {  # SHA-256 of the IDX bytes, unzipped
@@ -87,45 +82,16 @@ def download_fashion_mnist(base_url: str, *, folder: str | Path | None = None, t
         if stored(place, name) is not None:
             continue
         url = f"{base_url.rstrip('/')}/{name}.gz"
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
-            packed = answer.read()
-        _verified(name, _unzip(packed, url), url)
-        with tempfile.NamedTemporaryFile(dir=place, prefix=f".{name}-", delete=False) as partial:
-            partial.write(packed)
-        os.replace(partial.name, place / f"{name}.gz")
+        packed = fetch(url, timeout)
+        verified(name, unzip(packed, url), CHECKSUMS[name], url)
+        keep(place / f"{name}.gz", packed)
     return place
 
 
 def _read(place: Path | None, name: str) -> tuple[bytes, Path]:
     """The checked IDX bytes of a file and the path they came from."""
-    path = stored(place, name) if place is not None else None
-    if path is None:
-        looked = [place] if place is not None else [root / NAME for root in data_folders()]
-        raise FileNotFoundError(
-            f"Fashion-MNIST: no {name}(.gz) in {' or in '.join(map(str, looked))}. "
-            f"Set EBM_DATA to the folder that holds {NAME}/, or fetch the files from a mirror you trust: "
-            f'ebm.data.download_fashion_mnist("https://HOST/PATH")'
-        )
-    raw = path.read_bytes()
-    content = _unzip(raw, str(path)) if path.suffix == ".gz" else raw
-    return _verified(name, content, str(path)), path
-
-
-def _unzip(packed: bytes, source: str) -> bytes:
-    try:
-        return gzip.decompress(packed)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{source} is no whole gzip file ({error}): delete it, fetch it again") from error
-
-
-def _verified(name: str, content: bytes, source: str) -> bytes:
-    found = hashlib.sha256(content).hexdigest()
-    if found != CHECKSUMS[name]:
-        raise ValueError(
-            f"{source} is not the published {name}: SHA-256 of its {len(content):,} IDX bytes is {found}, "
-            f"expected {CHECKSUMS[name]}. Delete it and fetch it again."
-        )
-    return content
+    download = "download_fashion_mnist"
+    return read(name, CHECKSUMS[name], place, title="Fashion-MNIST", name=NAME, download=download)
 
 
 def _parse(content: bytes, path: Path, *, sizes: int) -> Tensor:

@@ -10,10 +10,10 @@ Split = Literal["train", "test"]
 
 
 class LabeledImages(NamedTuple):
-    """Gray images and what they show, row by row.
+    """Images and what they show, row by row.
 
     Attributes:
-        images: gray values in [0, 1], 0 is the background, (N, H, W).
+        images: values in [0, 1]: gray, 0 is the background, (N, H, W); or red, green, blue, (N, 3, H, W).
         labels: the class of each image, (N,) int64.
     """
 

@@ -8,7 +8,6 @@ from ebm.joint.criterion import Criterion
 from ebm.joint.dcl import DCL, DCLW
 from ebm.joint.dino import DINO, CenteredCrossEntropy
 from ebm.joint.dino_head import DINOHead
-from ebm.joint.distillation import Distillation
 from ebm.joint.duality import dimension_contrast, sample_contrast
 from ebm.joint.info_nce import InfoNCE
 from ebm.joint.margin import MarginContrastive, pair_loss
@@ -51,7 +50,6 @@ __all__ = [
     "Criterion",
     "CrossEntropy",
     "DINOHead",
-    "Distillation",
     "EppsPulley",
     "InfoNCE",
     "MarginContrastive",

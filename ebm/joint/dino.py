@@ -5,7 +5,7 @@
 
 Two collapses lie in wait: one category for all, and all categories alike. Centering, the c, works against the
 first and towards the second; sharpening, τ_t < τ_s, the other way round; together they keep the balance. A
-cross entropy is H(q) + KL(q|p), so `Distillation` reports H(q) as "target entropy": it goes to 0 in the first
+cross entropy is H(q) + KL(q|p), so `AverageEnergy` reports H(q), "target entropy": it goes to 0 in the first
 collapse, and to log K in the second. A student sees all views, the teacher the global ones x and y.
 
 Equals the official code: the center is the mean of the raw logits of both global views over all processes,
@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from ebm.infer.method import positive
-from ebm.joint.distillation import Remembering
 from ebm.joint.pair import CrossEntropy
 from ebm.joint.schedules import Schedule, cosine
 from ebm.joint.siamese import Siamese
 from ebm.joint.target import EMA, Branch, Scheduled
+from ebm.memory import Remembering
 from ebm.processes import average
 
 
@@ -113,7 +113,7 @@ class CenteredCrossEntropy(Remembering, Scheduled):
 class DINO(Siamese):
     """E = the mean cross entropy of the student's and the teacher's categories over pairs of views.
 
-    Learned by `Distillation`, with the callback `update_targets(E, steps)`.
+    Learned by `AverageEnergy`, with the callback `update_targets(E, steps)`.
 
     Args:
         student: f, from a view to logits (N, K); its last layer is the `DINOHead` in the paper.

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
-from ebm.joint.distillation import Remembering
 from ebm.joint.siamese import Siamese
 from ebm.joint.target import EMA, Branch
+from ebm.memory import Remembering
 from ebm.processes import gather
 
 
@@ -86,7 +86,7 @@ class AgainstQueue(Remembering):
 class MoCo(Siamese):
     """E(x, y) = -log of the probability that the key of y, and none of the queue, belongs to the query x.
 
-    Learned by `Distillation`, with the callback `update_targets(E, steps)`.
+    Learned by `AverageEnergy`, with the callback `update_targets(E, steps)`.
 
     Args:
         encoder: f, from a view to its code (N, D).
@@ -99,9 +99,9 @@ class MoCo(Siamese):
         generator: source of the first queue; the global one if None.
 
     Example:
-        >>> from ebm.joint import Distillation
+        >>> from ebm.loss import AverageEnergy
         >>> E = MoCo(torch.nn.Identity(), dim=2, queue_size=4)
-        >>> output = Distillation()(E, x=torch.eye(2), y=torch.eye(2))
+        >>> output = AverageEnergy()(E, x=torch.eye(2), y=torch.eye(2))
         >>> E.queue[2:]
         tensor([[1., 0.],
                 [0., 1.]])

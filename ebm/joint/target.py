@@ -105,8 +105,8 @@ class EMA(Branch, Scheduled):
     of BYOL, DINO and MoCo (which has it before the next step's keys: the same). Floating-point buffers are
     averaged like weights and others copied, but for the running statistics of normalization layers in
     training mode: the target measures those itself, on what its own weights put out, as in all three codes.
-    In evaluation mode it measures nothing, and they are averaged too. (`ebm.callbacks.EMA` averages what has
-    been learned, for use afterwards; this is what is learned from.)
+    In evaluation mode it measures nothing, and they are averaged too. (`ebm.callbacks.ParameterEMA` averages
+    what has been learned, for use afterwards; this is what is learned from.)
 
     Args:
         network: f_θ, any module; what it is now is where the target starts.

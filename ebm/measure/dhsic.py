@@ -162,8 +162,7 @@ def _scales(columns: Sequence[Tensor], bandwidth: float | Sequence[float] | None
 
 def _median(z: Tensor, number: int) -> float:
     some = z[torch.linspace(0, len(z) - 1, min(len(z), MEDIAN_ROWS), device=z.device).round().long()]
-    i, j = torch.triu_indices(len(some), len(some), 1, device=z.device)
-    median = float((some[i] - some[j]).square().sum(1).median())
+    median = float(torch.pdist(some).median()) ** 2
     if median == 0:
         raise ValueError(
             f"half of the rows of variable {number} or more are equal, so the median of their distances is "

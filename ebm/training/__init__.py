@@ -1,4 +1,4 @@
-"""What `ebm.train.fit` is made of: batches, the gradient of a step, its health, the state and its archive."""
+"""What `ebm.train.fit` is made of: batches, a step and its health, the state and its archive; and LARS."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ebm.training.archive import ArchiveError, read, write
 from ebm.training.batches import Batches
 from ebm.training.health import DivergedError
 from ebm.training.interrupt import Interrupt
+from ebm.training.lars import LARS
 from ebm.training.state import Training
 
-__all__ = ["ArchiveError", "Batches", "DivergedError", "Interrupt", "Training", "read", "write"]
+__all__ = ["LARS", "ArchiveError", "Batches", "DivergedError", "Interrupt", "Training", "read", "write"]

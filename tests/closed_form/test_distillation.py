@@ -23,7 +23,6 @@ from ebm.joint import (
     Branch,
     CenteredCrossEntropy,
     DINOHead,
-    Distillation,
     MoCo,
     Shared,
     Siamese,
@@ -169,7 +168,7 @@ def test_moco_can_ask_in_both_directions() -> None:
     energy = MoCo(f, WIDTH, queue_size=20, symmetric=True, generator=seeded()).double()
     queue = energy.queue.clone()
     ways = [info_nce(f(v[a]), f(v[b]).detach(), queue, 0.07) for a, b in (("x", "y"), ("y", "x"))]
-    require_close(Distillation()(energy, **v).loss, (ways[0] + ways[1]).mean() / 2)
+    require_close(AverageEnergy()(energy, **v).loss, (ways[0] + ways[1]).mean() / 2)
     keys = nn.functional.normalize(torch.cat([f(v["x"]), f(v["y"])]).detach(), dim=1)
     require_close(energy.queue, torch.cat([queue[2 * ROWS :], keys]))  # each key once
 
@@ -179,7 +178,7 @@ def test_a_key_of_several_queries_is_remembered_once() -> None:
     energy = Siamese(pair, f, None, StopGradient(f), online=("x", "crop"), targets=("y",))
     queue, v = pair.queue.clone(), views() | {"crop": draw(ROWS, 3, seed=13)}
     ways = [info_nce(f(v[a]), f(v["y"]).detach(), queue, 0.07) for a in ("x", "crop")]
-    require_close(Distillation()(energy, **v).loss, (ways[0] + ways[1]).mean() / 2)
+    require_close(AverageEnergy()(energy, **v).loss, (ways[0] + ways[1]).mean() / 2)
     keys = nn.functional.normalize(f(v["y"]).detach(), dim=1)
     require_close(pair.queue, torch.cat([queue[ROWS:], keys]))
 
@@ -258,7 +257,7 @@ def test_moco_learns_as_the_official_loop_does() -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    came = learn(energy, Distillation(), v, steps)
+    came = learn(energy, AverageEnergy(), v, steps)
     # fit shuffles the rows, so keys of a step come in another order, and the sums in another one
     require_close(came, torch.tensor(losses, dtype=DOUBLE), rtol=1e-10)
     require_close(list(f.parameters()), list(query.parameters()), rtol=1e-9)
@@ -325,7 +324,7 @@ def test_dino_learns_as_the_official_loop_does(local: int) -> None:
         losses.append(loss.item())
     history = fit(
         energy,
-        Distillation(),
+        AverageEnergy(),
         v,
         optimizer=partial(torch.optim.SGD, lr=0.3, momentum=0.9),
         steps=steps,
@@ -348,7 +347,7 @@ def test_dino_pairs_global_targets_with_all_other_views() -> None:
 
 def test_a_gradient_of_dinos_loss_is_the_students_alone() -> None:
     f, v = network(), views()
-    output = Distillation()(DINO(f, WIDTH, StopGradient(f)).double(), **v)
+    output = AverageEnergy()(DINO(f, WIDTH, StopGradient(f)).double(), **v)
     codes = [f(view) for view in v.values()]
     expected = dino_loss(codes, [c.detach() for c in codes], torch.zeros(WIDTH, dtype=DOUBLE), 0.04, 0.1)
     require_close(output.loss, expected)
@@ -375,7 +374,7 @@ def test_the_center_is_an_average_of_batch_means() -> None:
 def test_centering_can_be_taken_away() -> None:
     f, v = network(), views()
     energy = DINO(f, WIDTH, centering=False).double()
-    Distillation()(energy, **v)
+    AverageEnergy()(energy, **v)
     assert torch.equal(energy.center, torch.zeros(WIDTH, dtype=DOUBLE))
 
 
@@ -400,28 +399,21 @@ def test_the_head_is_a_weight_normed_layer_on_normed_features() -> None:
 # --- the loss -----------------------------------------------------------------------------------------------
 
 
-def test_distillation_without_a_memory_is_the_average_energy() -> None:
-    f, v = network(), views()
-    energy = BYOL(f, None)
-    came, expected = Distillation()(energy, **v), AverageEnergy()(energy, **v)
-    assert torch.equal(came.loss, expected.loss) and came.terms == expected.terms
-
-
 def test_nothing_is_remembered_in_evaluation_mode() -> None:
-    v, loss = views(), Distillation().eval()
+    v, loss = views(), AverageEnergy().eval()
     for energy in (DINO(network(), WIDTH).double(), MoCo(network(), WIDTH, queue_size=8).double()):
         before = copy.deepcopy(energy.state_dict())
         output = loss(energy, **v)
         assert all(torch.equal(t, before[n]) for n, t in energy.state_dict().items())
         assert torch.equal(output.terms[ON_DATA], output.loss.detach())
-        Distillation()(energy, **v)
+        AverageEnergy()(energy, **v)
         assert not all(torch.equal(t, before[n]) for n, t in energy.state_dict().items())
 
 
 def test_memories_are_saved() -> None:
     for make in (partial(DINO, categories=WIDTH), partial(MoCo, dim=WIDTH, queue_size=8)):
         energy, other = make(network()).double(), make(network(3)).double()
-        Distillation()(energy, **views())
+        AverageEnergy()(energy, **views())
         other.load_state_dict(energy.state_dict())
         assert torch.equal(other(**views()), energy(**views()))
         check_energy(energy, views())
@@ -430,7 +422,7 @@ def test_memories_are_saved() -> None:
 def test_a_composed_energy_is_remembered_too() -> None:
     f = network()
     energy = CenteredCrossEntropy(WIDTH).double().compose(s_x=(f, "x"), s_y=(StopGradient(f), "y"))
-    Distillation()(2.0 * energy, **views())
+    AverageEnergy()(2.0 * energy, **views())
     require_close(energy.part.center, 0.1 * f(views()["y"]).mean(0).detach())
 
 
@@ -462,7 +454,7 @@ def in_processes(codes: Tensor) -> dict[str, list[Tensor]]:
     found = {"memories": [queue.queue, center.center]}
     moco = MoCo(network(), WIDTH, queue_size=9, generator=seeded()).double()
     for energy in (moco, DINO(network(), WIDTH).double()):
-        learn(energy, Distillation(), views(), 5)
+        learn(energy, AverageEnergy(), views(), 5)
         found[energy.label] = [tensor.detach() for tensor in energy.state_dict().values()]
     return found
 
@@ -486,7 +478,7 @@ def test_a_training_that_was_cut_goes_on_as_if_it_were_not(tmp_path: Path) -> No
             energy = energy + MoCo(f, WIDTH, target, queue_size=9, generator=seeded()).double()
             fit(
                 energy,
-                Distillation(),
+                AverageEnergy(),
                 views(),
                 optimizer=partial(torch.optim.SGD, lr=0.3, momentum=0.9),
                 steps=end,
@@ -528,9 +520,9 @@ def test_errors_teach() -> None:
     with pytest.raises(ValueError, match=r"are 5 categories, so s_x must be \(N, 5\); got shape \(6, 4\)"):
         DINO(f, 5)(**views())
     with pytest.raises(TypeError, match=r"DINO is an energy of x, y, crop; got x, y, so 'crop' is missing"):
-        Distillation()(DINO(f, WIDTH, local=("crop",)), **views())
+        AverageEnergy()(DINO(f, WIDTH, local=("crop",)), **views())
     with pytest.raises(ValueError, match=r"the data has 0 rows"):
-        Distillation()(SimSiam(f, None), **views(0))
+        AverageEnergy()(SimSiam(f, None), **views(0))
 
 
 # --- collapses ----------------------------------------------------------------------------------------------
@@ -549,7 +541,7 @@ def train(energy: Energy, steps: int, seed: int, **settings: Any) -> None:
     moving = not isinstance(energy.target, Shared | StopGradient)
     fit(
         energy,
-        Distillation(),
+        AverageEnergy(),
         two_views(),
         steps=steps,
         batch_size=128,

@@ -1,4 +1,4 @@
-"""Schedules: the learning rate of each step, by torch's schedulers."""
+"""The learning rate of each step, by torch's schedulers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import partial
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-Schedule = LRScheduler | Callable[[Optimizer], LRScheduler]
+LearningRate = LRScheduler | Callable[[Optimizer], LRScheduler]
 
 
-def scheduled(schedule: Schedule, optimizer: Optimizer) -> LRScheduler:
+def scheduled(schedule: LearningRate, optimizer: Optimizer) -> LRScheduler:
     """The scheduler of this optimizer, made if need be.
 
     Raises:
@@ -27,7 +27,7 @@ def scheduled(schedule: Schedule, optimizer: Optimizer) -> LRScheduler:
     return made
 
 
-def described(schedule: Schedule | None) -> str:
+def described(schedule: LearningRate | None) -> str:
     """A schedule in words, with its settings where they are known and plain.
 
     Example:
