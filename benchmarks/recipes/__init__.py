@@ -1,0 +1,1 @@
+"""Trainings that take hours, each one command, with what came out recorded in `results/`."""

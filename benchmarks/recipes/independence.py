@@ -1,0 +1,332 @@
+"""Does a wide random expander make codes independent in pairs, and does that separate sources?
+
+    codes s = f(x), (N, k);   outputs z = standardized(tanh(A standardized(s) + b)), (N, W), A and b random
+    L = μ v(z) + 2ν c(z),     VICReg's variance and covariance terms for two equal views; only f is learned
+
+The proposition: what is uncorrelated behind a wide nonlinearity is independent in front of it, in pairs. If
+every output sees one code, the covariance of outputs of different codes is their HSIC in the kernel of the
+random features, W → ∞. Five expanders, which differ in one thing each:
+
+    none                         L on the codes themselves
+    linear                       as "each code", without tanh: uncorrelated codes are all it can ask for
+    each code                    every output sees one code; all pairs of outputs count
+    each code, between codes     the same outputs, but only pairs that see different codes count
+    all codes                    every output sees all codes
+
+`dependence` learns 3 codes of two angles (cos and sin of each: uncorrelated, dependent) and measures HSIC of
+pairs and dHSIC of all three on new data. `separation` learns the rotation that unmixes 3 white mixtures and
+measures its Amari distance, beside FastICA's. Usage: `python -m benchmarks.recipes.independence`.
+
+Reference: Mialon, Balestriero & LeCun (2022), "Variance-covariance regularization enforces pairwise
+independence in self-supervised representations"; Amari, Cichocki & Yang (1996), "A new learning algorithm for
+blind signal separation", for the distance; divided by its greatest value, so that it is in [0, 1].
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.decomposition import FastICA
+from torch import Generator, Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from benchmarks.machine import commit, machine, versions
+from ebm import Energy
+from ebm.data import Whitening
+from ebm.joint import Criterion, OnCodes, SquaredDistance
+from ebm.joint.covariance import covariance
+from ebm.joint.vicreg import hinge
+from ebm.loss import LossOutput
+from ebm.measure import dhsic, pairwise_hsic
+from ebm.nets import mlp
+from ebm.nets.layers import linear
+from ebm.train import fit
+
+CODES = 3
+EXPANDERS = ("linear", "each code", "each code, between codes", "all codes")
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to run: widths are those of the expander; a seed draws data, start and expander.
+
+    Attributes:
+        widths: numbers of outputs, multiples of 3.
+        seeds: how many, 0 to seeds - 1.
+        variance, covariance: μ and ν.
+        encoder_steps, encoder_batch, encoder_rate: of `dependence`; the rate falls to 0 along a cosine.
+        held_out: rows on which codes are measured.
+        rows: of a mixture; they are one batch.
+        unmixing_steps, unmixing_rate: of `separation`.
+        starts: rotations to start from; the one that ends with the lowest loss counts.
+    """
+
+    widths: tuple[int, ...] = (6, 24, 96, 384)
+    seeds: int = 5
+    variance: float = 25.0
+    covariance: float = 1.0
+    encoder_steps: int = 500
+    encoder_batch: int = 256
+    encoder_rate: float = 1e-2
+    held_out: int = 1000
+    rows: int = 1000
+    unmixing_steps: int = 60
+    unmixing_rate: float = 0.1
+    starts: int = 2
+
+
+class Expander(nn.Module):
+    """A fixed random layer, codes (N, k) -> (N, W), every output standardized over the batch.
+
+    Args:
+        width: W, a multiple of k.
+        codes: k.
+        apart: whether an output sees one code, those of a code next to one another, or all of them.
+        nonlinear: tanh, or nothing.
+        generator: source of the weights, N(0, SPREAD²) for each output's input and for its bias.
+    """
+
+    SPREAD = 1.5  # of inputs of tanh, in standard deviations: bent, not cut off
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, width: int, codes: int, apart: bool, nonlinear: bool, generator: Generator):
+        super().__init__()
+        weight = torch.randn(codes, width, generator=generator) * self.SPREAD
+        if apart:
+            weight = weight * torch.eye(codes).repeat_interleave(width // codes, 1)
+        self.register_buffer("weight", weight if apart else weight / math.sqrt(codes))
+        self.register_buffer("bias", torch.randn(width, generator=generator) * self.SPREAD)
+        self.nonlinear = nonlinear
+        self.inputs = nn.BatchNorm1d(codes, affine=False)
+        self.outputs = nn.BatchNorm1d(width, affine=False)
+
+    def forward(self, s: Tensor) -> Tensor:
+        z = self.inputs(s) @ self.weight + self.bias
+        return self.outputs(z.tanh() if self.nonlinear else z)
+
+
+class VarianceCovariance(Criterion):
+    """μ v(z) + 2ν c(z): VICReg(0, μ, ν) of two equal views; with groups, only pairs of different ones count.
+
+    Args:
+        variance, covariance: μ and ν.
+        groups: the outputs are that many blocks of equal width; 1 counts all pairs.
+    """
+
+    views = (1, 1)
+
+    def __init__(self, variance: float = 25.0, covariance: float = 1.0, groups: int = 1):
+        super().__init__()
+        self.variance, self.covariance, self.groups = variance, covariance, groups
+
+    def forward(self, *codes: Tensor, generator: Generator | None = None) -> LossOutput:
+        (z,) = codes
+        variance, together = covariance(z)
+        if self.groups > 1:
+            _, within = covariance(z.unflatten(1, (self.groups, -1)).transpose(0, 1))  # (groups,)
+            together = together - within.sum()
+        short, together = hinge(variance, 1.0, 1e-4), 2 * together / z.shape[1]
+        terms = {"variance": short.detach(), "covariance": together.detach()}
+        return LossOutput(self.variance * short + self.covariance * together, terms)
+
+
+def setup(name: str, width: int, args: Arguments, generator: Generator) -> tuple[nn.Module, Criterion]:
+    """The expander of that name and the criterion of its outputs; width 0 is none.
+
+    Raises:
+        ValueError: for a name that isn't known, or a width that isn't a multiple of the number of codes.
+    """
+    if name not in EXPANDERS or width < 0 or width % CODES:
+        raise ValueError(
+            f"expanders are {', '.join(EXPANDERS)}, of a width that is a multiple of {CODES}; got {name!r}, "
+            f"{width}."
+        )
+    criterion = VarianceCovariance(args.variance, args.covariance, CODES if "between" in name else 1)
+    if width == 0:
+        return nn.BatchNorm1d(CODES, affine=False), criterion
+    return Expander(width, CODES, name != "all codes", name != "linear", generator), criterion
+
+
+def learned(codes: nn.Module, expander: nn.Module) -> Energy:
+    """The energy of a pair of outputs; both views are x itself, so it is 0 and has no part in the loss."""
+    net = nn.Sequential(codes, expander)
+    return SquaredDistance().compose(s_x=(net, "x"), s_y=(net, "x"))
+
+
+def angles(n: int, generator: Generator) -> Tensor:
+    """√2 (cos α, cos β, sin α, sin β) of independent uniform α and β: white, but cos² + sin² = 1; (n, 4)."""
+    both = 2 * math.pi * torch.rand(n, 2, generator=generator)
+    return math.sqrt(2) * torch.cat([both.cos(), both.sin()], 1)
+
+
+def dependence(name: str, width: int, seed: int, args: Arguments) -> dict[str, float]:
+    """Learn codes of angles behind one expander; measure them on new data.
+
+    Returns:
+        "pairwise" HSIC and "mutual" dHSIC; the same of columns shuffled apart, which are independent; and
+        the largest "correlation".
+    """
+    generator = Generator().manual_seed(seed)
+    x, new = angles(4096, generator), angles(args.held_out, generator)
+    encoder = mlp(4, 64, 64, CODES, generator=generator)
+    expander, criterion = setup(name, width, args, generator)
+    fit(
+        learned(encoder, expander),
+        OnCodes(criterion, "s_x"),
+        {"x": x},
+        optimizer=partial(torch.optim.Adam, lr=args.encoder_rate),
+        steps=args.encoder_steps,
+        batch_size=args.encoder_batch,
+        schedule=partial(CosineAnnealingLR, T_max=args.encoder_steps),
+        generator=generator,
+        progress=False,
+    )
+    with torch.no_grad():
+        s = encoder(new)
+    apart = torch.stack([column[torch.randperm(len(s), generator=generator)] for column in s.T], 1)
+    return {
+        "pairwise": float(pairwise_hsic(s)),
+        "mutual": float(dhsic(*s.T)),
+        "pairwise, shuffled": float(pairwise_hsic(apart)),
+        "mutual, shuffled": float(dhsic(*apart.T)),
+        "correlation": float(torch.corrcoef(s.T).fill_diagonal_(0).abs().max()),
+    }
+
+
+def mixture(seed: int, args: Arguments) -> tuple[Tensor, Tensor, Generator]:
+    """Mixtures (rows, 3) of a uniform, a Laplace and an exponential source, the matrix A of x = A s."""
+    generator = Generator().manual_seed(seed)
+    u = torch.rand(args.rows, CODES, generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
+    center = u[:, 1] - 0.5
+    laplace = -center.sign() * torch.log1p(-2 * center.abs())
+    s = torch.stack([u[:, 0], laplace, -u[:, 2].log()], 1)
+    mixing = torch.randn(CODES, CODES, generator=generator, dtype=torch.float64)
+    return (s - s.mean(0)) / s.std(0) @ mixing.T, mixing, generator
+
+
+def separation(name: str, width: int, seed: int, args: Arguments) -> float:
+    """The Amari distance of the rotation of white mixtures that an expander's loss finds."""
+    x, mixing, generator = mixture(seed, args)
+    whitening = Whitening.fit(x, eps=1e-9)
+    expander, criterion = setup(name, width, args, generator)
+    ends = []
+    for _ in range(args.starts):
+        start = linear(CODES, CODES, bias=False, generator=generator)
+        rotation = nn.utils.parametrizations.orthogonal(start)  # begins at the start's orthogonal factor
+        history = fit(
+            learned(rotation, expander),
+            OnCodes(criterion, "s_x"),
+            {"x": whitening.apply(x).float()},
+            optimizer=partial(torch.optim.Adam, lr=args.unmixing_rate),
+            steps=args.unmixing_steps,
+            batch_size=args.rows,
+            generator=generator,
+            progress=False,
+        )
+        found = rotation.weight.detach().double() @ whitening.matrix @ mixing
+        ends.append((float(history.column("loss")[-1]), amari(found)))
+    return min(ends)[1]
+
+
+def references(seed: int, args: Arguments) -> dict[str, float]:
+    """The Amari distances of FastICA, and of whitening alone."""
+    x, mixing, _ = mixture(seed, args)
+    ica = FastICA(CODES, whiten="unit-variance", random_state=seed, max_iter=1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its last digit
+        ica.fit(x.numpy())
+    return {
+        "FastICA": amari(torch.from_numpy(ica.components_) @ mixing),
+        "whitening": amari(Whitening.fit(x, eps=1e-9).matrix @ mixing),
+    }
+
+
+def amari(product: Tensor) -> float:
+    """The Amari distance of an unmixing from a mixing matrix, P = their product (k, k), from 0 to 1.
+
+        d = (1 / 2k(k-1)) [Σ_i (Σ_j |P_ij| / max_j |P_ij| - 1) + Σ_j (Σ_i |P_ij| / max_i |P_ij| - 1)]
+
+    It is 0 where P is a permutation with scales and signs, that is where the sources are separated.
+
+    Example:
+        >>> amari(torch.tensor([[0.0, -2.0], [5.0, 0.0]])), amari(torch.ones(2, 2))
+        (0.0, 1.0)
+    """
+    p, k = product.abs(), len(product)
+    rows, columns = p / p.amax(1, keepdim=True), p / p.amax(0, keepdim=True)
+    return float((rows.sum() + columns.sum() - 2 * k) / (2 * k * (k - 1)))
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """The mean over seeds, its standard error, and the values."""
+    v = torch.tensor(values, dtype=torch.float64)
+    return {"mean": float(v.mean()), "standard error": float(v.std() / len(v) ** 0.5), "values": list(values)}
+
+
+def run(args: Arguments, say: bool = True) -> dict[str, Any]:
+    """All of it, as what the file of results holds."""
+    began = time.perf_counter()
+    cells = [(EXPANDERS[0], 0), *((name, width) for name in EXPANDERS for width in args.widths)]
+    learning, unmixing = [], []
+    for name, width in cells:
+        what = {"expander": name if width else "none", "width": width}
+        each = [dependence(name, width, seed, args) for seed in range(args.seeds)]
+        learning.append({**what, **{key: summary([e[key] for e in each]) for key in each[0]}})
+        if width:
+            amaris = [separation(name, width, seed, args) for seed in range(args.seeds)]
+            unmixing.append({**what, "Amari": summary(amaris)})
+        if say:
+            pair, all_three = (1e3 * learning[-1][key]["mean"] for key in ("pairwise", "mutual"))
+            found = f", Amari {unmixing[-1]['Amari']['mean']:.3f}" if width else ""
+            print(f"{what}: HSIC {pair:.2f}e-3, dHSIC {all_three:.2f}e-3{found}", flush=True)
+    lines = [references(seed, args) for seed in range(args.seeds)]
+    return {
+        "dependence": learning,
+        "separation": unmixing,
+        "references": {key: summary([line[key] for line in lines]) for key in lines[0]},
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run and write results/independence.json."""
+    parser = argparse.ArgumentParser("python -m benchmarks.recipes.independence", description=run.__doc__)
+    for field in fields(Arguments):
+        kind, many = (int, "+") if field.name == "widths" else (type(field.default), None)
+        option = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(option, type=kind, nargs=many, default=field.default, help="%(default)s")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to: %(default)s")
+    given = vars(parser.parse_args(argv))
+    folder = given.pop("results")
+    args = Arguments(**{**given, "widths": tuple(given["widths"])})
+    torch.set_num_threads(1)
+    document = {
+        "recipe": "independence",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **commit(Path(__file__).parents[2]),
+        "arguments": asdict(args),
+        "machine": machine(),
+        "versions": versions(["ebm-lab", "torch", "numpy", "scikit-learn"]),
+        **run(args),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    (folder / "independence.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
