@@ -73,6 +73,12 @@ $(VENV)/.stamp-base: pyproject.toml constraints.txt | $(VENV)/.stamp-venv
 	$(PIP) --editable .
 	@touch $@
 
+# lightly asks for a torchvision, which nothing that is timed here needs and which replaces the pinned torch.
+$(VENV)/.stamp-bench: pyproject.toml constraints.txt | $(VENV)/.stamp-venv
+	$(PIP) --editable '.[bench]'
+	$(PIP) --no-deps lightly
+	@touch $@
+
 $(VENV)/.stamp-%: pyproject.toml constraints.txt | $(VENV)/.stamp-venv
 	$(PIP) --editable '.[$*]'
 	@touch $@

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import stat
 from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
@@ -63,9 +66,22 @@ def test_a_file_gives_the_same_state(tmp_path_factory: pytest.TempPathFactory, s
     assert read(path) == {"another": 1} and [p.name for p in path.parent.iterdir()] == ["state"]
 
 
+def test_what_is_no_finite_number_comes_back_though_json_has_none(tmp_path: Path) -> None:
+    state = {"best": math.inf, "worst": -math.inf, "last": [math.nan, 0.5]}
+    write(tmp_path / "state", state)
+    assert alike(read(tmp_path / "state"), state)
+    json.dumps(pack(state)[0], allow_nan=False)
+
+
 def test_names_that_look_alike_and_memory_that_is_shared(tmp_path: Path) -> None:
     whole = torch.arange(6.0)
-    state = {"a.b": whole[:3], "a": {"b": whole[3:]}, "again": whole, "t": whole.view(2, 3).T}
+    state = {
+        "a.b": whole[:3],
+        "a.b'": whole[:1],
+        "a": {"b": whole[3:]},
+        "again": whole,
+        "t": whole.view(2, 3).T,
+    }
     write(tmp_path / "state", state)
     found = read(tmp_path / "state")
     assert alike(found, {**state, "t": state["t"].contiguous()})
@@ -102,6 +118,20 @@ def test_a_failed_write_leaves_the_file_before(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "empty").touch()
     with pytest.raises(ArchiveError, match=r"empty \(0 bytes\) is truncated or damaged"):
         read(tmp_path / "empty")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a folder can't be flushed")
+def test_contents_reach_the_disk_before_the_name_and_the_name_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flushed = tmp_path / "state", []
+
+    def fsync(handle: int) -> None:
+        flushed.append(("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file", path.exists()))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    write(path, {"w": torch.ones(3)})
+    assert flushed == [("file", False), ("folder", True)]
 
 
 def _full(*_: Any, **__: Any) -> None:

@@ -70,6 +70,18 @@ def test_lars_is_the_papers_algorithm(
         np.testing.assert_allclose(p.detach().numpy(), w, rtol=1e-13, atol=1e-15)
 
 
+def test_settings_that_are_not_told() -> None:
+    """A momentum of 0.9 and steps of 0.001 |w|, without decay."""
+    parameters = start()
+    optimizer = LARS(parameters, lr=2.0)
+    for step in range(2):
+        for p, g in zip(parameters, gradients(step), strict=True):
+            p.grad = g
+        optimizer.step()
+    for p, w in zip(parameters, by_hand(2, [2.0, 2.0], 0.9, 0.0, 1e-3, False, False, 1.0), strict=True):
+        np.testing.assert_allclose(p.detach().numpy(), w, rtol=1e-13, atol=1e-15)
+
+
 @pytest.mark.parametrize("vectors", [False, True])
 def test_where_the_ratio_is_one_lars_is_sgd(vectors: bool) -> None:
     """Clipped, with a trust coefficient so large that no step is cut; SGD decays all that LARS does."""
@@ -143,6 +155,9 @@ def test_parameters_of_several_dtypes_and_a_closure() -> None:
     [
         ({"lr": -0.1}, "a learning rate of at least 0, finite; got lr=-0.1"),
         ({"lr": float("nan")}, "got lr=nan"),
+        ({"lr": float("inf")}, "got lr=inf"),
+        ({"lr": 0.1, "weight_decay": float("inf")}, "at least 0, finite; got inf"),
+        ({"lr": 0.1, "eta": float("inf")}, "a trust coefficient above 0, .*; got inf"),
         ({"lr": 0.1, "momentum": 1.0}, r"a momentum in \[0, 1\), such as 0.9; got 1.0"),
         ({"lr": 0.1, "weight_decay": -1.0}, "a weight decay of at least 0, finite; got -1.0"),
         ({"lr": 0.1, "eta": 0.0}, "a trust coefficient above 0, such as eta=0.001; got 0.0"),

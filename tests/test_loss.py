@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from ebm import Energy, energy
+from ebm.binder import Binder
 from ebm.contrastive import AutoEncoder, Denoising, Gaussian
 from ebm.loss import AverageEnergy, Loss, LossOutput
 
@@ -78,6 +82,22 @@ def test_a_sum_reports_every_part_and_its_terms() -> None:
     assert a(model, y=y).gap is None and not any(t.requires_grad for t in output.terms.values())
 
 
+class Noisy(Energy):
+    """E = |y + ε|², with ε drawn once a bind."""
+
+    def prepare(self, binder: Binder, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {"noise": torch.randn(len(given["y"]), 2, generator=binder.generator, dtype=DOUBLE)}
+
+    def forward(self, y: Tensor, noise: Tensor | None = None) -> Tensor:
+        return (y + noise).square().sum(1)
+
+
+def test_what_an_energy_draws_comes_from_the_generator() -> None:
+    y, noise = draw(5, 2), draw(5, 2, seed=3)
+    output = AverageEnergy()(Noisy(), seeded(3), y=y)
+    torch.testing.assert_close(output.loss, (y + noise).square().sum(1).mean())
+
+
 def test_losses_say_what_they_need() -> None:
     with pytest.raises(
         TypeError, match=r"AverageEnergy is called as loss\(energy, generator, y=y\); got 3 first"
@@ -89,3 +109,6 @@ def test_losses_say_what_they_need() -> None:
         AverageEnergy() * None
     with pytest.raises(ValueError, match="0 rows, so it has no mean energy"):
         AverageEnergy()(energy(lambda y: y.sum(1)), y=draw(0, 2))
+    for wrong in (lambda y: y, lambda y: y.sum()):  # each has a mean, and it is no mean energy
+        with pytest.raises(ValueError, match=r"\(4,\)"):
+            AverageEnergy()(energy(wrong), y=draw(4, 2))

@@ -98,6 +98,16 @@ def test_each_row_comes_once_before_any_comes_twice(size: int) -> None:
     assert len({tuple(order) for order in orders}) == len(orders)  # shuffled anew
 
 
+def test_an_order_is_drawn_when_it_is_needed() -> None:
+    """Two steps of half the rows draw one permutation, and a third step another one."""
+    for steps, orders in ((2, 1), (3, 2)):
+        ours, expected = seeded(), seeded()
+        fit(Well(), AverageEnergy(), draw(8, 2), **{**QUICK, "steps": steps}, generator=ours)
+        for _ in range(orders):
+            torch.randperm(8, generator=expected)
+        assert torch.equal(ours.get_state(), expected.get_state())
+
+
 def test_the_same_generator_trains_alike() -> None:
     def trained(seed: int, made: bool = True) -> tuple[list[dict[str, float]], Tensor]:
         model = AutoEncoder(mlp(3, 3, generator=seeded(7)).double())

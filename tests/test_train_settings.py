@@ -21,6 +21,7 @@ from ebm.joint import OnCodes, SquaredDistance, VICReg
 from ebm.loss import AverageEnergy, Loss, LossOutput
 from ebm.nets import mlp
 from ebm.train import fit
+from ebm.training.learning_rate import described
 
 DOUBLE = torch.float64
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -91,6 +92,16 @@ def test_a_plateau_is_one_of_the_loss_and_groups_have_columns() -> None:
     expected = 1e-3 * torch.tensor([1, 1, 0.5, 0.25, 0.125, 0.0625], dtype=DOUBLE)
     assert history.column("learning rate").tolist() == [0.0] * 6
     torch.testing.assert_close(history.column("learning rate of group 1"), expected)
+    same_rows = torch.ones(8, 2, dtype=DOUBLE)  # L_k = 0.81ᵏ L_0 falls by more than a tenth: no plateau
+    falls = partial(ReduceLROnPlateau, factor=0.5, patience=0, threshold=0.1)
+    history = fit(Well(), AverageEnergy(), same_rows, **QUICK, schedule=falls)
+    assert history.column("learning rate").tolist() == [0.1] * 6
+
+
+def test_a_schedule_is_told_by_its_plain_settings() -> None:
+    """A function's text has its address in it, so a training could never go on from its checkpoint."""
+    told = partial(LambdaLR, lr_lambda=lambda step: 0.5, last_epoch=-1)
+    assert described(told) == "LambdaLR {'last_epoch': -1}" and described(None) == "none"
 
 
 def test_a_schedule_of_another_optimizer_is_refused() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -14,6 +16,7 @@ from ebm import Energy
 from ebm.history import History
 from ebm.loss import AverageEnergy, LossOutput
 from ebm.train import DivergedError, fit
+from ebm.training.health import refuse_diverged
 
 DOUBLE = torch.float64
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -89,6 +92,28 @@ def test_the_error_names_the_rows_to_look_at() -> None:
         fit(well, AverageEnergy(), y, **{**QUICK, "batch_size": 20})
 
 
+def test_what_is_beyond_all_bounds() -> None:
+    """1e10 times the first loss, of either sign, or 1e10 where that was less than 1; and what is infinite."""
+    spoilt, sound = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+    spoilt.grad, sound.grad = torch.tensor([0.0, math.inf]), torch.ones(2)
+    trained = {"sound": sound, "spoilt": spoilt}
+    for first, loss, healthy in (
+        (-1e3, 9e12, True),
+        (-1e3, 2e13, False),
+        (1e3, -9e12, True),
+        (1e3, -2e13, False),
+        (1e-9, -9e9, True),
+        (1e-9, -2e10, False),
+    ):
+        history = History()
+        history.append({"loss": first})
+        with nullcontext() if healthy else pytest.raises(DivergedError, match=r"step 2: loss is .* at first"):
+            refuse_diverged(2, {"loss": loss}, history, trained, torch.arange(4))
+    row = {"loss": 1.0, "gradient norm": 1.0, "far": math.inf}
+    with pytest.raises(DivergedError, match=r"step 1: far is inf \(in spoilt\)\. .* rows \[0, .*, 7\] of"):
+        refuse_diverged(1, row, History(), trained, torch.arange(8))
+
+
 @pytest.mark.parametrize("where", ["callback", "loss", "callback says so", "callback at the last step"])
 def test_an_interrupt_keeps_every_whole_step(where: str) -> None:
     class Cut(AverageEnergy):
@@ -147,6 +172,13 @@ def test_whoever_listens_for_ctrl_c_already_goes_on_to() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert heard == [signal.SIGINT] * 6 and not history.interrupted
+
+
+def test_ctrl_c_belongs_to_the_main_thread() -> None:
+    """In another one nobody may listen for it, and training goes its way."""
+    with ThreadPoolExecutor(1) as other:
+        history = other.submit(fit, Well(), AverageEnergy(), draw(4, 2), **QUICK).result()
+    assert len(history) == 6 and not history.interrupted
 
 
 def test_history_is_a_table() -> None:

@@ -24,13 +24,12 @@ blind signal separation", for the distance; divided by its greatest value, so th
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -42,6 +41,7 @@ from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from benchmarks.machine import commit, machine, versions
+from benchmarks.recipes.command import option, parse
 from ebm import Energy
 from ebm.data import Whitening
 from ebm.joint import Criterion, OnCodes, SquaredDistance
@@ -60,31 +60,26 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Arguments:
-    """What to run: widths are those of the expander; a seed draws data, start and expander.
+    """What to run; a seed draws data, start and expander."""
 
-    Attributes:
-        widths: numbers of outputs, multiples of 3.
-        seeds: how many, 0 to seeds - 1.
-        variance, covariance: μ and ν.
-        encoder_steps, encoder_batch, encoder_rate: of `dependence`; the rate falls to 0 along a cosine.
-        held_out: rows on which codes are measured.
-        rows: of a mixture; they are one batch.
-        unmixing_steps, unmixing_rate: of `separation`.
-        starts: rotations to start from; the one that ends with the lowest loss counts.
-    """
+    widths: tuple[int, ...] = option(
+        (6, 24, 96, 384), "numbers of outputs, multiples of 3", type=int, nargs="+"
+    )
+    seeds: int = option(5, "how many, from 0 on")
+    variance: float = option(25.0, "μ")
+    covariance: float = option(1.0, "ν")
+    encoder_steps: int = option(400, "of learning codes")
+    encoder_batch: int = option(256, "rows of a step")
+    encoder_rate: float = option(1e-2, "learning rate, which falls to 0 along a cosine")
+    held_out: int = option(1000, "rows on which codes are measured")
+    rows: int = option(1000, "of a mixture, all of them in each step")
+    unmixing_steps: int = option(60, "of learning a rotation")
+    unmixing_rate: float = option(0.1, "learning rate")
+    starts: int = option(2, "rotations to start from; the one that ends with the lowest loss counts")
+    results: str = option(str(RESULTS), "the folder to write to")
 
-    widths: tuple[int, ...] = (6, 24, 96, 384)
-    seeds: int = 5
-    variance: float = 25.0
-    covariance: float = 1.0
-    encoder_steps: int = 500
-    encoder_batch: int = 256
-    encoder_rate: float = 1e-2
-    held_out: int = 1000
-    rows: int = 1000
-    unmixing_steps: int = 60
-    unmixing_rate: float = 0.1
-    starts: int = 2
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))  # the command line makes a list
 
 
 class Expander(nn.Module):
@@ -237,7 +232,7 @@ def separation(name: str, width: int, seed: int, args: Arguments) -> float:
             generator=generator,
             progress=False,
         )
-        found = rotation.weight.detach().double() @ whitening.matrix @ mixing
+        found = rotation(torch.eye(CODES)).T.detach().double() @ whitening.matrix @ mixing
         ends.append((float(history.column("loss")[-1]), amari(found)))
     return min(ends)[1]
 
@@ -281,9 +276,10 @@ def run(args: Arguments, say: bool = True) -> dict[str, Any]:
     """All of it, as what the file of results holds."""
     began = time.perf_counter()
     cells = [(EXPANDERS[0], 0), *((name, width) for name in EXPANDERS for width in args.widths)]
-    learning, unmixing = [], []
+    learning: list[dict[str, Any]] = []
+    unmixing: list[dict[str, Any]] = []
     for name, width in cells:
-        what = {"expander": name if width else "none", "width": width}
+        what: dict[str, Any] = {"expander": name if width else "none", "width": width}
         each = [dependence(name, width, seed, args) for seed in range(args.seeds)]
         learning.append({**what, **{key: summary([e[key] for e in each]) for key in each[0]}})
         if width:
@@ -304,27 +300,20 @@ def run(args: Arguments, say: bool = True) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run and write results/independence.json."""
-    parser = argparse.ArgumentParser("python -m benchmarks.recipes.independence", description=run.__doc__)
-    for field in fields(Arguments):
-        kind, many = (int, "+") if field.name == "widths" else (type(field.default), None)
-        option = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(option, type=kind, nargs=many, default=field.default, help="%(default)s")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to: %(default)s")
-    given = vars(parser.parse_args(argv))
-    folder = given.pop("results")
-    args = Arguments(**{**given, "widths": tuple(given["widths"])})
+    args = parse(Arguments, "python -m benchmarks.recipes.independence", "Independence by an expander.", argv)
     torch.set_num_threads(1)
     document = {
         "recipe": "independence",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **commit(Path(__file__).parents[2]),
-        "arguments": asdict(args),
+        "arguments": {key: value for key, value in asdict(args).items() if key != "results"},
         "machine": machine(),
         "versions": versions(["ebm-lab", "torch", "numpy", "scikit-learn"]),
         **run(args),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=2, ensure_ascii=False)
+    folder = Path(args.results)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "independence.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -5,13 +5,15 @@
     supervised                              E(x, label) = -log p(label | f(x)), with views of x
 
 Every head has the same hidden width, every method the same views, optimizer, batch and steps; settings of a
-method's own are the published ones but where a short training asks for others, which the table names.
+method's own are the published ones but where a short training asks for others (the decay of slow targets, the
+temperature of SimCLR, smaller heads).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -36,6 +38,7 @@ from ebm.joint import (
 )
 from ebm.loss import AverageEnergy, Loss
 from ebm.nets import byol_head, convnet, expander, simsiam_predictor, simsiam_projector
+from ebm.nets.layers import linear
 from ebm.train import Callback
 from ebm.views import Views
 
@@ -58,7 +61,7 @@ class Method:
     energy: Energy
     loss: Loss
     of: tuple[str, ...] = ("image",)
-    callbacks: list[Callback] = field(default_factory=list)
+    callbacks: Sequence[Callback] = ()
 
 
 Make = Callable[[nn.Module, Views, int, Generator], Method]  # of trunk, views, steps and a source of weights
@@ -76,9 +79,15 @@ class Classifier(Energy):
 
 
 def trunk_of(side: int, width: int, generator: Generator) -> nn.Module:
-    """f for images of so many pixels a side: halved to 4 x 4 or less."""
+    """f for images of so many pixels a side: three convolutions, or two, and a linear layer on their maps.
+
+    The mean over the maps, with which `convnet` goes on, would forget where a sleeve is.
+    """
     stages = 3 if side > 16 else 2
-    return convnet(1, CODE, width=width, stages=stages, generator=generator)
+    convolutions = convnet(1, CODE, width=width, stages=stages, generator=generator)[0]
+    cells = math.ceil(side / 2**stages) ** 2
+    maps = cells * width * 2 ** (stages - 1)
+    return nn.Sequential(convolutions, nn.Flatten(), linear(maps, CODE, generator=generator))
 
 
 def on_codes(criterion: Criterion, outputs: int) -> Make:

@@ -11,7 +11,7 @@ Representations", sect. 2.1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ebm.energy import Energy
 from ebm.loss import Loss, LossOutput
-from ebm.views import Views
+from ebm.views import View, Views
 
 
 class OnViews(Loss):
@@ -30,10 +30,15 @@ class OnViews(Loss):
         views: e.g. `simclr_views(32)`, or `Views(GaussianNoise(0.1), GaussianNoise(0.1))`.
         names: the variables of the loss that the views are, in their order.
         of: the name of the data that is viewed.
+        also: what else the loss is told of the views, by name: functions of the list of all views, each of
+            which has a `value` and the `parameters` that were drawn. Locations for `VICRegL`; for an
+            equivariant predictor what happened between two views,
+            `{"a": lambda v: vector(v[1].parameters) - vector(v[0].parameters)}`.
 
     Raises:
         TypeError: if these are no `Views`; on a call, if the data has no such variable.
-        ValueError: if there are not as many names as views; on a call, if the data has one of them too.
+        ValueError: if there are not as many names as views, or a name is given twice; on a call, if the data
+            has one of them too.
 
     Example:
         >>> from ebm.joint import OnCodes, SquaredDistance, VICReg
@@ -45,7 +50,14 @@ class OnViews(Loss):
         tensor(True)
     """
 
-    def __init__(self, loss: Loss, views: Views, names: Sequence[str] = ("x", "y"), of: str = "image"):
+    def __init__(
+        self,
+        loss: Loss,
+        views: Views,
+        names: Sequence[str] = ("x", "y"),
+        of: str = "image",
+        also: Mapping[str, Callable[[Sequence[View[Any]]], Any]] | None = None,
+    ):
         super().__init__()
         if not isinstance(views, Views):
             raise TypeError(f"views are `Views` of ebm.views, such as simclr_views(32); got {views!r}.")
@@ -54,6 +66,9 @@ class OnViews(Loss):
                 f"there are {len(views.transforms)} views, so as many names are needed; got {tuple(names)}."
             )
         self.part, self.views, self.names, self.of = loss, views, tuple(names), of
+        self.also = dict(also or {})
+        if len({*self.names, *self.also}) < len(self.names) + len(self.also):
+            raise ValueError(f"each name stands for one thing; got {[*self.names, *self.also]}.")
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         image = data.pop(self.of, None)
@@ -62,10 +77,11 @@ class OnViews(Loss):
                 f"{self.label} makes views of {self.of!r}, a tensor (N, *shape) in the data; the data holds "
                 f"{', '.join(data) or 'nothing else'}."
             )
-        if taken := [name for name in self.names if name in data]:
-            raise ValueError(f"{taken[0]!r} is a view of {self.of!r} and cannot come with the data as well.")
+        if taken := [name for name in (*self.names, *self.also) if name in data]:
+            raise ValueError(f"{taken[0]!r} is made of {self.of!r} and cannot come with the data as well.")
         drawn = self.views(image, generator)
         made = {name: view.value for name, view in zip(self.names, drawn, strict=True)}
+        made |= {name: function(drawn) for name, function in self.also.items()}
         output: LossOutput = self.part(energy, generator, **made, **data)
         return output
 

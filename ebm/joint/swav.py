@@ -59,6 +59,28 @@ class Prototypes(nn.Module):
         return unit(z) @ unit(self.directions.to(z.dtype)).T
 
 
+class PrototypeCrossEntropy(Energy):
+    """E(s_x, s_y) = -Σ_k q_k log p_k,    p = softmax(s(s_x)/τ),    q = softmax(s(s_y)/ε),    s the scores.
+
+    Args:
+        prototypes: from codes to their scores.
+        temperature: τ > 0.
+        epsilon: ε > 0.
+
+    Example:
+        >>> E = PrototypeCrossEntropy(Prototypes(3, 2), temperature=0.1, epsilon=0.05)
+        >>> E(s_x=torch.eye(3), s_y=torch.eye(3)).shape
+        torch.Size([3])
+    """
+
+    def __init__(self, prototypes: Prototypes, temperature: float, epsilon: float):
+        super().__init__()
+        self.prototypes, self.scores = prototypes, CrossEntropy(temperature, epsilon)
+
+    def forward(self, s_x: Tensor, s_y: Tensor) -> Tensor:
+        return self.scores.forward(self.prototypes(s_x), self.prototypes(s_y))
+
+
 class SwAV(Criterion):
     """The cross-entropy of predicting the balanced assignments of other views; two or more views (N, D).
 
@@ -109,8 +131,7 @@ class SwAV(Criterion):
     @property
     def energy(self) -> Energy:
         """E(s_x, s_y) = -Σ_k q_k log p_k of the codes' scores at the prototypes, s_y the target's."""
-        score = (self.prototypes, "s_x"), (self.prototypes, "s_y")
-        return CrossEntropy(self.temperature, self.epsilon).compose(s_x=score[0], s_y=score[1])
+        return PrototypeCrossEntropy(self.prototypes, self.temperature, self.epsilon)
 
     def forward(self, *codes: Tensor, generator: torch.Generator | None = None) -> LossOutput:
         if len(codes) < self.assigning:

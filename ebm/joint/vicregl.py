@@ -33,9 +33,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from ebm.energy import Energy
 from ebm.infer.method import count, positive
 from ebm.joint.covariance import covariance
 from ebm.joint.criterion import Criterion
+from ebm.joint.pair import SquaredDistance
 from ebm.joint.vicreg import hinge
 from ebm.loss import LossOutput
 
@@ -77,6 +79,11 @@ class VICRegL(Criterion):
     """
 
     views = (LARGE, None)
+
+    @property
+    def energy(self) -> Energy:
+        """α |s_x - s_y|² + (1 - α) E(m_x, m_y, at_x, at_y), of codes, and of maps matched by location."""
+        return self.alpha * SquaredDistance() + (1 - self.alpha) * MatchedDistance()
 
     def __init__(
         self,
@@ -179,6 +186,21 @@ class VICRegL(Criterion):
             if not bool(torch.isfinite(z).all()):
                 raise ValueError(f"{self.label}: the map of view {view} holds NaN or infinity.")
         super()._refuse_nonfinite(codes[:views], output)
+
+
+class MatchedDistance(Energy):
+    """E(m_x, m_y, at_x, at_y) = (1/P) Σ_p |m_x(p) - m_y(q(p))|², q(p) the position of y's map closest to p.
+
+    Example:
+        >>> at = torch.tensor([[[0.0, 0.0], [0.0, 1.0]]])
+        >>> m = torch.tensor([[[1.0], [3.0]]])
+        >>> MatchedDistance()(m_x=m, m_y=m.flip(1), at_x=at, at_y=at.flip(1))  # flipped along
+        tensor([0.])
+    """
+
+    def forward(self, m_x: Tensor, m_y: Tensor, at_x: Tensor, at_y: Tensor) -> Tensor:
+        x, y = matched(m_x, m_y, at_x, at_y)
+        return (x - y).square().sum(2).mean(1)
 
 
 class Parts(NamedTuple):

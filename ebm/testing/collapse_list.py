@@ -1,6 +1,8 @@
 """Collapse on demand: every joint embedding as it is, and without each of the safeguards that keep it alive.
 
-    intact: alive        without what spreads codes: complete collapse        without what decorrelates: dimensional
+    as it is                                   alive
+    without what keeps codes apart             complete collapse
+    without what keeps dimensions apart        dimensional collapse
 
 All learn one small network on views of the digits, images with noise, and are judged by `code_report` on
 images that they haven't seen. A test holds every verdict to what theory says, and a figure draws them.
@@ -11,12 +13,14 @@ collapse; Jing, Vincent, LeCun, Tian (2022), "Understanding Dimensional Collapse
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from ebm.data.digits import digits
 from ebm.energy import Energy
@@ -32,7 +36,7 @@ from ebm.joint.moco import MoCo
 from ebm.joint.nt_xent import NTXent
 from ebm.joint.on_codes import OnCodes
 from ebm.joint.on_views import OnViews
-from ebm.joint.schedules import cosine
+from ebm.joint.pair import SquaredDistance
 from ebm.joint.sigreg import SIGReg
 from ebm.joint.simsiam import SimSiam
 from ebm.joint.swav import SwAV
@@ -49,10 +53,21 @@ from ebm.train import fit
 from ebm.views import GaussianNoise, Views
 
 INPUTS, CODE, HIDDEN = 64, 16, 128
-NOISE = 0.3  # of a view, where ink is 1
+NOISE = 0.5  # of a view, where ink is 1
 STEPS, BATCH = 400, 128
 
-Learned = tuple[Energy, Loss]
+
+class Learned(NamedTuple):
+    """An energy of views x and y, the loss that shapes it, and what of a code it looks at.
+
+    Attributes:
+        energy, loss: what `fit` takes.
+        see: from codes (N, D) to that of them on which the energy depends: all, direction, probabilities.
+    """
+
+    energy: Energy
+    loss: Loss
+    see: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ class Case:
         method: its name.
         without: the safeguard that is missing; "" for the method as it is.
         verdict: what `code_report` has to find.
-        make: from the encoder to an energy of views x and y, and the loss that shapes it.
+        make: from the encoder to what is learned.
     """
 
     method: str
@@ -77,17 +92,17 @@ def cases() -> list[Case]:
     return [
         *_weighed("VICReg", VICReg, variance=COMPLETE, covariance=DIMENSIONAL),
         *_weighed("VICReg-exp", VICRegExp, variance=COMPLETE, covariance=DIMENSIONAL),
-        *_weighed("VICReg-ctr", VICRegCtr, variance=COMPLETE, covariance=DIMENSIONAL),
-        *_weighed("Barlow Twins", BarlowTwins, redundancy=DIMENSIONAL),
-        *_weighed("SIGReg", partial(SIGReg, slices=64), weight=COMPLETE),
-        *_weighed("VISReg", partial(VISReg, slices=64), weight=COMPLETE),
+        *_weighed("VICReg-ctr", VICRegCtr, variance=COMPLETE),  # its covariances are those of examples
+        *_weighed("Barlow Twins", BarlowTwins, redundancy=DIMENSIONAL, named={"redundancy": "decorrelation"}),
+        *_weighed("SIGReg", partial(SIGReg, slices=64), weight=COMPLETE, named={"weight": "normality"}),
+        *_weighed("VISReg", partial(VISReg, slices=64), weight=COMPLETE, named={"weight": "scale and shape"}),
         *_pulled("W-MSE", WMSE, "whitening"),
         *_pulled("MCR²", MCR2, "expansion"),
         *_pulled("NT-Xent", partial(NTXent, 0.2), "repulsion"),
         *_pulled("InfoNCE", partial(InfoNCE, 0.2), "repulsion"),
         *_pulled("DCL", partial(DCL, 0.2), "repulsion"),
-        *_weighed("margin", MarginContrastive, weight=COMPLETE),
-        *_weighed("uniformity", AlignmentUniformity, weight=COMPLETE),
+        *_weighed("margin", MarginContrastive, weight=COMPLETE, named={"weight": "repulsion"}),
+        *_weighed("uniformity", AlignmentUniformity, weight=COMPLETE, named={"weight": "uniformity"}),
         *_pulled("SwAV", partial(SwAV, CODE, prototypes=32), "balance"),
         Case("BYOL", "", ALIVE, _byol),
         Case("BYOL", "predictor", COMPLETE, partial(_byol, predicts=False)),
@@ -108,7 +123,7 @@ def learned_codes(case: Case, seed: int = 0) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = _network(INPUTS, CODE)
-        energy, loss = case.make(encoder)
+        energy, loss, see = case.make(encoder)
         moving = any(isinstance(module, Scheduled) for module in energy.modules())
         noisy = GaussianNoise(NOISE)
         fit(
@@ -122,7 +137,8 @@ def learned_codes(case: Case, seed: int = 0) -> Tensor:
             generator=generator,
             progress=False,
         )
-    return encoded(encoder, digits("test").images.flatten(1))
+        with torch.no_grad():
+            return see(encoded(encoder, digits("test").images.flatten(1)))
 
 
 def _network(inputs: int, outputs: int) -> nn.Module:
@@ -134,11 +150,14 @@ def _network(inputs: int, outputs: int) -> nn.Module:
 # --- criteria: without the weight of a term, or with nothing but the energy of a pair -----------------------
 
 
-def _weighed(method: str, make: Callable[..., Criterion], **verdicts: str) -> list[Case]:
+def _weighed(
+    method: str, make: Callable[..., Criterion], named: Mapping[str, str] | None = None, **verdicts: str
+) -> list[Case]:
     """A criterion whose settings are weights of its safeguards, each of them set to 0 in turn."""
+    names = named or {}
     return [
         Case(method, "", ALIVE, partial(_shaped, make())),
-        *(Case(method, n, v, partial(_shaped, make(**{n: 0.0}))) for n, v in verdicts.items()),
+        *(Case(method, names.get(n, n), v, partial(_shaped, make(**{n: 0.0}))) for n, v in verdicts.items()),
     ]
 
 
@@ -151,35 +170,46 @@ def _pulled(method: str, make: Callable[..., Criterion], safeguard: str) -> list
 
 
 def _shaped(criterion: Criterion, encoder: nn.Module) -> Learned:
-    return criterion.energy.compose(s_x=(encoder, "x"), s_y=(encoder, "y")), OnCodes(criterion)
+    return Learned(_joint(criterion, encoder), OnCodes(criterion), _seen(criterion))
 
 
 def _averaged(criterion: Criterion, encoder: nn.Module) -> Learned:
-    return criterion.energy.compose(s_x=(encoder, "x"), s_y=(encoder, "y")), AverageEnergy()
+    return Learned(_joint(criterion, encoder), AverageEnergy(), _seen(criterion))
+
+
+def _joint(criterion: Criterion, encoder: nn.Module) -> Energy:
+    return criterion.energy.compose(s_x=(encoder, "x"), s_y=(encoder, "y"))
+
+
+def _seen(criterion: Criterion) -> Callable[[Tensor], Tensor]:
+    if isinstance(criterion, SwAV):
+        return lambda z: torch.softmax(criterion.prototypes(z) / criterion.temperature, 1)
+    return nn.Identity() if isinstance(criterion.energy, SquaredDistance) else normalize
 
 
 # --- targets: without a predictor, the stop of the gradient, a queue, centering, sharpening -----------------
 
 
 def _byol(encoder: nn.Module, predicts: bool = True) -> Learned:
-    slow = EMA(encoder, cosine(0.9))
-    return BYOL(encoder, _network(CODE, CODE) if predicts else None, slow), AverageEnergy()
+    slow = EMA(encoder, 0.9)
+    energy = BYOL(encoder, _network(CODE, CODE) if predicts else None, slow)
+    return Learned(energy, AverageEnergy(), normalize)
 
 
 def _simsiam(encoder: nn.Module, predicts: bool = True, stops: bool = True) -> Learned:
     target = None if stops else Shared(encoder)
-    return SimSiam(encoder, _network(CODE, CODE) if predicts else None, target), AverageEnergy()
+    energy = SimSiam(encoder, _network(CODE, CODE) if predicts else None, target)
+    return Learned(energy, AverageEnergy(), normalize)
 
 
 def _moco(encoder: nn.Module, queued: bool = True) -> Learned:
     slow = EMA(encoder, 0.9)
-    if queued:
-        return MoCo(encoder, CODE, slow, queue_size=512, temperature=0.2), AverageEnergy()
-    return BYOL(encoder, None, slow), AverageEnergy()
+    full = MoCo(encoder, CODE, slow, queue_size=512, temperature=0.2)
+    return Learned(full if queued else BYOL(encoder, None, slow), AverageEnergy(), normalize)
 
 
 def _dino(encoder: nn.Module, centering: bool = True, target_temperature: float = 0.04) -> Learned:
     energy = DINO(
-        encoder, CODE, EMA(encoder, cosine(0.9)), centering=centering, target_temperature=target_temperature
+        encoder, CODE, EMA(encoder, 0.9), centering=centering, target_temperature=target_temperature
     )
-    return energy, AverageEnergy()
+    return Learned(energy, AverageEnergy(), lambda z: torch.softmax(z / 0.1, 1))

@@ -22,7 +22,9 @@ from ebm.joint.moco import MoCo
 from ebm.joint.pair import CosineDistance, CrossEntropy, SquaredDistance
 from ebm.joint.siamese import Siamese
 from ebm.joint.simsiam import SimSiam
+from ebm.joint.swav import SwAV
 from ebm.joint.target import EMA, Shared
+from ebm.joint.vicregl import MatchedDistance
 from ebm.latent import min_over
 from ebm.marginal import marginal_over
 from ebm.measure.linear_probe import SoftmaxRegression
@@ -137,6 +139,8 @@ def _models() -> dict[str, EnergyMember]:
 def _joint() -> dict[str, EnergyMember]:
     codes = {"s_x": randn(4, 3), "s_y": randn(4, 3, seed=1)}
     views = {"x": randn(4, 2), "y": randn(4, 2, seed=1)}
+    maps = {"m_x": randn(4, 5, 3), "m_y": randn(4, 6, 3, seed=1)}
+    maps |= {"at_x": randn(4, 5, 2, seed=2), "at_y": randn(4, 6, 2, seed=3)}
     encoder, predictor = _network(2, 3), _network(3, 3)
     learned = SquaredDistance().compose(s_x=(encoder, "x"), s_y=(EMA(encoder, 0.9), "y"))
     made: list[Energy] = [
@@ -146,10 +150,12 @@ def _joint() -> dict[str, EnergyMember]:
         SimSiam(encoder, predictor),
         Siamese(SquaredDistance(), encoder, predictor, Shared(encoder)),
     ]
-    pairs: list[Energy] = [CosineDistance(), CrossEntropy(0.5), SquaredDistance()]
+    swav = SwAV(3, prototypes=4, generator=torch.Generator().manual_seed(0)).double()
+    pairs: list[Energy] = [CosineDistance(), CrossEntropy(0.5), SquaredDistance(), swav.energy]
     return {
         **{type(e).__name__: EnergyMember(e, codes) for e in pairs},
         "SquaredDistance of codes": EnergyMember(learned, views),
+        "MatchedDistance": EnergyMember(MatchedDistance(), maps),
         **{type(e).__name__: EnergyMember(e, views) for e in made},
     }
 

@@ -2,6 +2,7 @@
 
     every energy, minimizer and sampler on its list, on the device        the whole contract
     E(v) and argmin E on the device = those on the CPU                    to rounding, and to the solve's test
+    L(Z) and ∂L/∂Z of every criterion on the device = those on the CPU    to rounding
 
 Prints a line for each; the exit code is 0 if all hold, and also where there is no CUDA device (which it
 says).
@@ -10,6 +11,7 @@ says).
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import time
 import traceback
@@ -21,6 +23,8 @@ import torch
 
 from ebm.infer.method import Method
 from ebm.testing.chains import check_chains, check_counts
+from ebm.testing.criterion import SEED, CriterionMember
+from ebm.testing.criterion_list import criteria
 from ebm.testing.energy import check_energy
 from ebm.testing.energy_list import EnergyMember, energies
 from ebm.testing.examples import converted, copied, evaluate, is_random
@@ -31,7 +35,12 @@ from ebm.testing.neighbors import is_stochastic
 from ebm.testing.posed import Posed, as_dict, bowl, springs
 from ebm.testing.sampler_list import SamplerMember, samplers
 from ebm.testing.solutions import check_reaches, check_report
-from ebm.testing.verdict import EnergyContractError, MinimizerContractError, require_equal
+from ebm.testing.verdict import (
+    CriterionContractError,
+    EnergyContractError,
+    MinimizerContractError,
+    require_equal,
+)
 
 Check = tuple[str, Callable[[], None]]
 
@@ -78,6 +87,8 @@ def all_checks(device: torch.device) -> Iterator[Check]:
                 f"minimizer {name} reaches {problem}",
                 partial(_reaches, member.method, problem.to(device=device)),
             )
+    for name, criterion in criteria().items():
+        yield f"criterion {name}", partial(check_criterion_on, device, criterion)
     for name, sampler in samplers().items():
         yield f"sampler {name}", partial(check_sampler_on, device, sampler)
 
@@ -91,6 +102,22 @@ def check_energy_on(device: torch.device, member: EnergyMember) -> None:
         require_equal(
             EnergyContractError, there.cpu(), here, f"the values on {device} are those on the CPU", 1e-11
         )
+
+
+def check_criterion_on(device: torch.device, member: CriterionMember) -> None:
+    """Value and gradients of a criterion on a device are those on the CPU, in both precisions."""
+    for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 10 * member.single)):
+        found = []
+        for home in (torch.device("cpu"), device):
+            codes = [z.detach().to(home, dtype).requires_grad_() for z in member.codes]
+            criterion = copy.deepcopy(member.criterion).to(home, dtype)
+            output = criterion(*codes, generator=torch.Generator().manual_seed(SEED))
+            output.loss.backward()
+            gradients = {f"the gradient of {i}": z.grad for i, z in enumerate(codes) if z.grad is not None}
+            found.append({"the loss": output.loss.detach()[None], **gradients})
+        for name, expected in found[0].items():
+            claim = f"{name} in {dtype} on {device} is that on the CPU"
+            require_equal(CriterionContractError, found[1][name].cpu(), expected, claim, tolerance)
 
 
 def check_solutions_agree(method_here: Method, here: Posed, method_there: Method, there: Posed) -> None:

@@ -68,6 +68,8 @@ def test_rankme_closed_forms() -> None:
     assert rankme(torch.ones(5, 3)) == pytest.approx(1, abs=1e-5)  # not centered: a direction as any other
     assert rankme(torch.ones(5, 3), centered=True) == 0.0
     assert rankme(torch.zeros(5, 3)) == 0.0
+    for rows in range(2, 12):  # whatever their mean rounds to
+        assert rankme(torch.full((rows, 3), 0.1, dtype=DOUBLE), centered=True) == 0.0
 
 
 def test_rankme_under_rotation_scale_and_stretch() -> None:
@@ -100,6 +102,11 @@ def test_spectra_of_float32_codes_are_exact() -> None:
     )
 
 
+def test_measured_codes_leave_their_graph() -> None:
+    z = draw(20, 3).requires_grad_()
+    assert not spectrum.check_codes(z).requires_grad and rankme(z) == rankme(z.detach())
+
+
 # --- LiDAR --------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +133,11 @@ def test_lidar_equals_the_formula_by_numpy(n: int, q: int, dim: int, delta: floa
     expected = plain_lidar(z, delta, epsilon)
     assert lidar(z, delta=delta, epsilon=epsilon) == pytest.approx(expected, rel=1e-7)
     assert expected <= min(n - 1, dim) * (1 + 20 * dim * epsilon)
+
+
+def test_the_defaults_of_lidar_are_the_papers() -> None:
+    z = views(6, 3, 10)  # four directions have λ = 0, where ε counts most
+    assert lidar(z) == pytest.approx(plain_lidar(z, 1e-4, 1e-8), rel=1e-7)
 
 
 def test_lidar_doesnt_change_under_an_invertible_linear_map_and_rankme_does() -> None:
@@ -185,6 +197,12 @@ def test_alpha_of_an_exact_power_law(alpha: float, weighted: bool) -> None:
     assert alpha == 0 or fit.r2 == pytest.approx(1, abs=1e-9)
 
 
+def test_the_fit_of_a_spectrum_that_is_flat_to_the_bit() -> None:
+    """λ = 4/15 in all directions: the line is exact, though there is nothing to explain (0 / 0)."""
+    eye = torch.eye(4, dtype=DOUBLE)
+    assert alpha_req(torch.cat([eye, -eye, eye, -eye]) / 2, ranks=(1, 4)) == (0.0, 1.0)
+
+
 @pytest.mark.parametrize("ranks", [(11, 100), (1, 30), (12, 14)])
 def test_alpha_equals_a_weighted_line_by_numpy(ranks: tuple[int, int]) -> None:
     z = draw(300, 110) @ draw(110, 110, seed=5)
@@ -198,6 +216,7 @@ def test_alpha_equals_a_weighted_line_by_numpy(ranks: tuple[int, int]) -> None:
         fit = alpha_req(z, ranks=ranks, weighted=weighted)
         assert fit.alpha == pytest.approx(-line[0], rel=1e-8)
         assert fit.r2 == pytest.approx(1 - rest / total, rel=1e-7)
+        assert (fit == alpha_req(z, ranks=ranks)) == weighted  # by 1 / j, as the authors do, unless told not
 
 
 def test_alpha_cuts_its_ranks_to_those_that_there_are() -> None:
@@ -206,6 +225,9 @@ def test_alpha_cuts_its_ranks_to_those_that_there_are() -> None:
     assert alpha_req(draw(25, 60)).alpha == alpha_req(draw(25, 60), ranks=(11, 24)).alpha
     with pytest.raises(ValueError, match=r"3 ranks or more; ranks=\(11, 100\).*such as ranks=\(1, 8\)"):
         alpha_req(draw(200, 8))
+    for few in ((0, 5), (2, 3), (29, 90)):  # ranks count from 1, and two of them fit any line
+        with pytest.raises(ValueError, match="3 ranks or more"):
+            alpha_req(z, ranks=few)
     flat = draw(200, 14) @ draw(14, 60, seed=1)
     with pytest.raises(ValueError, match=r"no variance from rank 15 of 60.*ranks=\(11, 14\)"):
         alpha_req(flat)
@@ -305,6 +327,15 @@ def test_numbers_of_the_report_by_numpy() -> None:
     assert report.rankme == rankme(z)
 
 
+def test_uniformity_of_many_codes_is_that_of_a_part_from_all_over() -> None:
+    """Of 4,200 sorted codes every third counts: 700 at each pole, 2 away from those at the other."""
+    pole = torch.tensor([[1.0, 0.0]], dtype=DOUBLE)
+    near, far = 2 * math.comb(700, 2), 700**2
+    expected = math.log((near + far * math.exp(-8)) / (near + far))
+    report = code_report(torch.cat([pole.expand(2100, 2), -pole.expand(2100, 2)]))
+    assert report.uniformity == pytest.approx(expected, rel=1e-12)
+
+
 def test_directions_count_equal_directions_and_forgive_noise() -> None:
     """K equal directions of D with noise ε: (K (1 + ε²) + (D - K) ε²)² / (K (1 + ε²)² + (D - K) ε⁴)."""
     for k, dim, noise in ((3, 20, 0.0), (1, 64, 0.1), (5, 5, 0.2)):
@@ -375,6 +406,14 @@ def test_the_threshold_of_complete_collapse(factor: float, verdict: str) -> None
     assert code_report(factor * ALIKE * z).verdict == "alive"
 
 
+def test_thresholds_belong_to_a_side() -> None:
+    """A spread of at most `alike` is a collapse, and directions fewer than `few`."""
+    z = 3 + draw(50, 4)
+    report = code_report(z)
+    assert code_report(z, alike=report.spread).verdict == "complete collapse"
+    assert code_report(z, few=report.directions).verdict == "alive"
+
+
 @pytest.mark.parametrize(("k", "dim", "verdict"), [(3, 64, "dimensional collapse"), (4, 64, "alive")])
 def test_the_threshold_of_dimensional_collapse(k: int, dim: int, verdict: str) -> None:
     spectrum = (torch.arange(dim) < k).double()
@@ -399,15 +438,20 @@ def test_dead_dimensions_have_no_correlation() -> None:
         (lambda: code_report([[1.0]]), TypeError, "floating-point tensor \\(N, D\\); got list"),
         (lambda: code_report(torch.ones(3, 2, dtype=torch.int64)), TypeError, "got torch.int64"),
         (lambda: code_report(torch.ones(3, 2, 4)), ValueError, r"got \(3, 2, 4\). Flatten"),
+        (lambda: rankme(torch.ones(3, 0)), ValueError, r"got \(3, 0\)"),
         (lambda: rankme(torch.ones(1, 2)), ValueError, r"N >= 2; got \(1, 2\)"),
         (lambda: rankme(torch.tensor([[1.0], [math.nan], [math.inf]])), ValueError, r"2 of 3 rows: \[1, 2\]"),
         (lambda: rankme(torch.eye(2), epsilon=1.0), ValueError, r"in \[0, 1\); got 1.0"),
         (lambda: code_report(torch.eye(2), alike=1.0), ValueError, "alike is a share.*got 1.0"),
         (lambda: code_report(torch.eye(2), scale=0.0), ValueError, "scale is a length.*got 0.0"),
+        (lambda: code_report(torch.eye(2), scale=math.inf), ValueError, "scale is a length.*got inf"),
         (lambda: code_report(torch.eye(2), few=0), ValueError, "few is a number of directions.*got 0"),
         (lambda: lidar(torch.ones(4, 3)), ValueError, r"\(n, q, D\).*got \(4, 3\).*unflatten"),
         (lambda: lidar(torch.ones(4, 1, 3)), ValueError, r"got \(4, 1, 3\)"),
         (lambda: lidar(torch.ones(4, 2, 3), delta=-1), ValueError, "delta is a variance.*got -1"),
+        (lambda: lidar(torch.ones(4, 2, 3), delta=math.inf), ValueError, "delta is a variance.*got inf"),
+        (lambda: lidar(torch.ones(4, 2, 3), epsilon=-0.1), ValueError, r"in \[0, 1\); got -0.1"),
+        (lambda: alignment(torch.ones(0, 2), torch.ones(0, 2)), ValueError, r"got \(0, 2\), \(0, 2\)"),
         (lambda: alignment(torch.ones(3, 2), torch.ones(2, 2)), ValueError, r"got \(3, 2\), \(2, 2\)"),
         (
             lambda: alignment(torch.ones(3, 2), torch.ones(3, 2), alpha=0),

@@ -29,7 +29,7 @@ def kernels(parts, widths):
 
 
 def by_tuples(parts, widths):
-    """Pfister et al.: a mean over all (i, j), over all (i_1, j_1, ..., i_d, j_d), and over (i, j_1, ..., j_d)."""
+    """Means over all (i, j), all (i_1, j_1, ..., i_d, j_d) and all (i, j_1, ..., j_d)."""
     k, n = kernels(parts, widths), len(parts[0])
     d, each = len(k), range(n)
     joint = np.mean([math.prod(m[i, j] for m in k) for i in each for j in each])
@@ -93,7 +93,7 @@ def test_the_median_heuristic_halves_the_median_of_squares():
         for v in (x, y)
     ]  # 465 pairs, an odd number: one of them is the median
     assert float(hsic(x, y)) == pytest.approx(float(hsic(x, y, bandwidth=widths)), rel=1e-12)
-    assert float(hsic(1e6 + 1e3 * x, y)) == pytest.approx(float(hsic(x, y)), rel=1e-6)  # units don't matter
+    assert float(hsic(1e9 + 1e3 * x, y)) == pytest.approx(float(hsic(x, y)), rel=1e-6)  # units don't matter
 
 
 def gaussian(correlation, width):
@@ -183,7 +183,7 @@ ONE = torch.arange(4.0)
         (
             lambda: hsic(ONE, torch.ones(4)),
             ValueError,
-            "rows of variable 1 or more are equal.*pass bandwidth",
+            "rows of variable 1 or more are equal",
         ),
         (lambda: pairwise_hsic(ONE), ValueError, r"columns of codes \(n, D\), D >= 2; got \(4,\)"),
         (lambda: pairwise_hsic(ONE.view(4, 1)), ValueError, r"got \(4, 1\)"),

@@ -396,6 +396,19 @@ def test_the_head_is_a_weight_normed_layer_on_normed_features() -> None:
     assert abs(float(weights.std()) - 0.02) < 4 * error
 
 
+# --- the settings -------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_told_is_the_papers() -> None:
+    f, v = network(), views()
+    moco, dino, byol = MoCo(f, WIDTH), DINO(f, WIDTH).double(), BYOL(f, None)
+    ends = [[e.target.decay(k, 10) for k in (0, 10)] for e in (moco, dino, byol)]
+    assert ends == [[0.999, 0.999], [0.996, 1.0], [0.996, 1.0]]
+    assert moco.queue.shape == (65536, WIDTH) and moco.variables == ("x", "y")
+    AverageEnergy()(dino, **v)
+    require_close(dino.center, 0.1 * f(torch.cat([v["x"], v["y"]])).mean(0).detach())
+
+
 # --- the loss -----------------------------------------------------------------------------------------------
 
 
@@ -513,12 +526,17 @@ def test_errors_teach() -> None:
         MoCo(f, WIDTH, temperature=0)
     with pytest.raises(ValueError, match=r"momentum lies from 0 to 1; got categories=4 and momentum=1.5"):
         DINO(f, WIDTH, center_momentum=1.5)
+    with pytest.raises(ValueError, match=r"at least 1 category, .*; got categories=0 and momentum=0.9"):
+        DINO(f, 0)
     with pytest.raises(ValueError, match=r"target_temperature must be finite and positive; got 0.0"):
         DINO(f, WIDTH, target_temperature=0.0)
     with pytest.raises(ValueError, match=r"keys of 5 numbers, so s_x must be \(N, 5\).*\(6, 4\).*the dim of"):
         MoCo(f, 5)(**views())
     with pytest.raises(ValueError, match=r"are 5 categories, so s_x must be \(N, 5\); got shape \(6, 4\)"):
         DINO(f, 5)(**views())
+    for pair in (AgainstQueue(WIDTH, 3).double(), CenteredCrossEntropy(WIDTH).double()):
+        with pytest.raises(ValueError, match=r"s_y must be \(N, 4\); got shape \(6, 1\)"):  # not broadcast
+            pair(s_x=draw(6, WIDTH), s_y=draw(6, 1))
     with pytest.raises(TypeError, match=r"DINO is an energy of x, y, crop; got x, y, so 'crop' is missing"):
         AverageEnergy()(DINO(f, WIDTH, local=("crop",)), **views())
     with pytest.raises(ValueError, match=r"the data has 0 rows"):

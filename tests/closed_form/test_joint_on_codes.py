@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ebm import Energy, minimize
+from ebm import Energy, energy, minimize
+from ebm.binder import Binder
 from ebm.infer import LBFGS
 from ebm.joint import (
     CosineDistance,
@@ -86,12 +89,46 @@ def test_on_codes_is_the_criterion_of_the_energys_own_codes():
     torch.testing.assert_close(ours, 2.0 * torch.autograd.grad(direct.loss, encoder.weight)[0])
 
 
+def test_what_a_criterion_draws_comes_from_the_generator():
+    E = SquaredDistance().compose(s_x=(nn.Tanh(), "x"), s_y=(nn.Tanh(), "y"))
+    x, y = draw(8, 3), draw(8, 3, seed=1)
+    ours, source = (torch.Generator().manual_seed(4) for _ in range(2))
+    output, direct = OnCodes(SIGReg())(E, ours, x=x, y=y), SIGReg()(x.tanh(), y.tanh(), generator=source)
+    assert torch.equal(output.loss, direct.loss) and torch.equal(ours.get_state(), source.get_state())
+    assert not torch.equal(ours.get_state(), torch.Generator().manual_seed(4).get_state())  # it does draw
+
+
+def test_what_an_energy_draws_comes_from_the_generator():
+    drawn = []
+
+    class Random(SquaredDistance):
+        def prepare(self, binder: Binder, given: Mapping[str, Any]) -> dict[str, Any]:
+            drawn.append(binder.generator)
+            return {}
+
+    E, source = Random().compose(s_x=(nn.Tanh(), "x"), s_y=(nn.Tanh(), "y")), torch.Generator()
+    OnCodes(Spread())(E, source, x=draw(8, 3), y=draw(8, 3, seed=1))
+    assert drawn == [source]
+
+
+class Twice(nn.Module):
+    """Codes that are no tensor."""
+
+    def forward(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        return v, v
+
+
 def test_on_codes_says_what_is_missing():
     E = SquaredDistance().compose(s_x=(nn.Identity(), "x"), s_y=(nn.Identity(), "y"))
     with pytest.raises(TypeError, match=r"no term .* has a variable 'z_x'; its terms have s_x, s_y"):
         OnCodes(Spread(), "z_x", "s_y")(E, x=draw(4, 2), y=draw(4, 2))
     with pytest.raises(TypeError, match=r"OnCodes lifts a criterion such as VICReg\(\); got AverageEnergy"):
         OnCodes(AverageEnergy())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"'y' is missing"):
+        OnCodes(Spread())(E, x=draw(4, 2))
+    twice = SquaredDistance().compose(s_x=(Twice(), "x"), s_y=(nn.Identity(), "y"))
+    with pytest.raises(TypeError, match="codes are tensors; 's_x' is a tuple"):
+        OnCodes(Spread())(twice, x=draw(4, 2), y=draw(4, 2))
     both = E + SquaredDistance().compose(s_x=(nn.Tanh(), "x"), s_y=(nn.Identity(), "y"))
     with pytest.raises(ValueError, match="'s_x' means different things in different terms"):
         OnCodes(Spread())(both, x=draw(4, 2), y=draw(4, 2))
@@ -110,14 +147,33 @@ def test_views_are_drawn_anew_for_each_variable_from_the_generator():
     x, y = noise(image, seed).value, noise(image, seed).value
     expected = E(x=x, y=y).mean()
     torch.testing.assert_close(loss(E, torch.Generator().manual_seed(1), image=image).loss, expected)
+    assert list((loss + loss)(E, image=image).terms)[::2] == ["AverageEnergy", "AverageEnergy_2"]
     with pytest.raises(TypeError, match=r"makes views of 'image', a tensor .*; the data holds x"):
         loss(E, x=image)
-    with pytest.raises(ValueError, match="'x' is a view of 'image' and cannot come with the data"):
+    with pytest.raises(ValueError, match="'x' is made of 'image' and cannot come with the data"):
         loss(E, image=image, x=image)
     with pytest.raises(TypeError, match=r"views are `Views` of ebm.views.*; got <ebm.*GaussianNoise"):
         OnViews(AverageEnergy(), noise)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"there are 2 views, so as many names are needed; got \('x',\)"):
         OnViews(AverageEnergy(), Views(noise, noise), names=("x",))
+    with pytest.raises(ValueError, match=r"each name stands for one thing; got \['x', 'y', 'x'\]"):
+        OnViews(AverageEnergy(), Views(noise, noise), also={"x": len})
+
+
+def test_a_loss_can_be_told_what_happened_between_two_views() -> None:
+    """An energy that knows the noise of both views predicts one from the other without error."""
+
+    @energy
+    def told(x: Tensor, y: Tensor, between: Tensor) -> Tensor:
+        return (x + between - y).square().sum(1)
+
+    noise = GaussianNoise(0.5)
+    loss = OnViews(
+        AverageEnergy(),
+        Views(noise, noise),
+        also={"between": lambda views: views[1].value - views[0].value},
+    )
+    assert loss(told, torch.Generator().manual_seed(0), image=draw(40, 3)).loss < 1e-28
 
 
 GOOD = draw(4, 2)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ebm.joint import VICReg, VICRegL
-from ebm.joint.vicregl import matched
+from ebm.data import digits
+from ebm.joint import OnCodes, OnViews, VICReg, VICRegL
+from ebm.joint.vicregl import MatchedDistance, matched
+from ebm.nets import convnet
+from ebm.train import fit
+from ebm.views import Compose, HorizontalFlip, RandomResizedCrop, Views, locations
 
 DOUBLE = torch.float64
 N, D, C = 6, 5, 4
@@ -216,3 +221,59 @@ def test_bad_input_is_told() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             VICRegL(**settings)  # type: ignore[arg-type]
+
+
+def test_it_learns_from_images_with_locations_of_their_crops() -> None:
+    """Codes and maps of random crops, matched where the crops lie in the image."""
+    generator = torch.Generator().manual_seed(0)
+    net = convnet(1, 8, width=8, stages=1, generator=generator)  # 8 x 8 pixels: maps of 4 x 4
+    maps = nn.Sequential(net.maps, nn.Flatten(2), Transposed())
+    code = nn.Sequential(Transposed(), nn.Unflatten(2, (4, 4)), net.pool, net.linear)
+    crop = Compose(RandomResizedCrop(8, scale=(0.5, 1.0)), HorizontalFlip())
+    energy = (
+        VICRegL(matches=(8, 4))
+        .energy.compose(s_x=(code, "m_x"), s_y=(code, "m_y"))
+        .compose(m_x=(maps, "x"), m_y=(maps, "y"))
+    )
+    assert set(energy.variables) == {"x", "y", "at_x", "at_y"}
+    loss = OnViews(
+        OnCodes(VICRegL(matches=(8, 4)), "s_x", "s_y", "m_x", "m_y", "at_x", "at_y"),
+        Views(crop, crop),
+        also={
+            "at_x": lambda views: locations(crop, views[0].parameters, (4, 4)),
+            "at_y": lambda views: locations(crop, views[1].parameters, (4, 4)),
+        },
+    )
+    adam = partial(torch.optim.Adam, lr=3e-3)
+    images = digits().images[:, None]
+    history = fit(
+        energy,
+        loss,
+        {"image": images},
+        optimizer=adam,
+        steps=60,
+        batch_size=64,
+        generator=generator,
+        progress=False,
+    )
+    first, last = history.column("loss")[:5].mean(), history.column("loss")[-5:].mean()
+    assert last < 0.8 * first
+    assert history.column("VICRegL local variance")[-1] < history.column("VICRegL local variance")[0]
+
+
+class Transposed(nn.Module):
+    """(N, C, P) to (N, P, C), and back."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.mT
+
+
+def test_the_energy_of_maps_looks_at_the_closest_position() -> None:
+    m_x, m_y, at_x, at_y = (draw(3, p, 2, seed=s) for s, p in enumerate((4, 5, 4, 5)))
+    came = MatchedDistance()(m_x=m_x, m_y=m_y, at_x=at_x, at_y=at_y)
+    for n in range(3):
+        total = 0.0
+        for p in range(4):
+            q = min(range(5), key=lambda q: float((at_x[n, p] - at_y[n, q]).norm()))
+            total += float((m_x[n, p] - m_y[n, q]).square().sum())
+        assert came[n].item() == pytest.approx(total / 4)

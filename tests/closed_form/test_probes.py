@@ -80,6 +80,16 @@ def test_logistic_weights_equal_scikit_learn(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
+def test_a_probe_that_did_not_converge_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["ebm.measure.linear_probe"]
+    whole = module.minimize
+    monkeypatch.setattr(
+        module, "minimize", lambda *args, **settings: whole(*args, **settings | {"max_steps": 2})
+    )
+    with pytest.warns(UserWarning, match="linear_probe.*converge"):
+        linear_probe(TRAIN, TEST)
+
+
 def test_softmax_regression_is_the_mean_cross_entropy_and_the_pull(generator: torch.Generator) -> None:
     x = torch.randn(7, 3, generator=generator, dtype=torch.float64)
     y = torch.tensor([0, 1, 2, 3, 0, 1, 2])
@@ -152,12 +162,22 @@ def test_knn_by_hand_and_at_a_low_temperature() -> None:
     assert tie.predictions.tolist() == [0, 0] and tie.accuracy == 0.5  # two votes each: the first class
 
 
+@pytest.mark.parametrize(("others", "wins"), [(17, 1), (18, 0)])
+def test_the_temperature_is_the_papers_unless_told_otherwise(others: int, wins: int) -> None:
+    """At τ = 0.07 it takes exp(0.2 / τ) = 17.4 neighbors at a cosine of 0.8 to outvote one at 1."""
+    codes = torch.tensor([[1.0, 0.0], *[[0.8, 0.6]] * others])
+    labels = torch.tensor([1, *[0] * others])
+    assert knn_probe((codes, labels), (codes[:2], labels[:2]), k=others + 1).predictions[0] == wins
+
+
 def test_knn_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = knn_probe(TRAIN, TEST)
     monkeypatch.setattr(sys.modules["ebm.measure.knn_probe"], "ENTRIES", 300 * 7)
     assert torch.equal(knn_probe(TRAIN, TEST).predictions, whole.predictions)
     coarse = knn_probe((TRAIN[0].bfloat16(), TRAIN[1]), (TEST[0].bfloat16(), TEST[1]))
     assert abs(coarse.accuracy - whole.accuracy) < 0.1
+    single = knn_probe(*((z.bfloat16().float(), y) for z, y in (TRAIN, TEST)))
+    assert torch.equal(coarse.predictions, single.predictions)  # cosines of coarse codes aren't coarse
 
 
 # --- both ---------------------------------------------------------------------------------------------------
@@ -178,6 +198,8 @@ Z, Y = torch.randn(6, 2, generator=torch.Generator().manual_seed(0)), torch.tens
     [
         (lambda: linear_probe(Z, (Z, Y)), TypeError, r"train is a pair \(codes \(N, D\), labels.*got Tensor"),
         (lambda: linear_probe((Z, Y), (Z, Y.float())), TypeError, "test labels are integers.*torch.float32"),
+        (lambda: knn_probe((Z, Y), (Z, 1j * Y)), TypeError, "test labels are integers.*torch.complex64"),
+        (lambda: knn_probe((Z, Y[:, None]), (Z, Y)), ValueError, r"each of 6 codes; got \(6, 1\)"),
         (lambda: linear_probe((Z, Y), (Z, [0, 1])), TypeError, "test labels are integers.*got list"),
         (
             lambda: knn_probe((Z, Y[:3]), (Z, Y)),
@@ -193,6 +215,7 @@ Z, Y = torch.randn(6, 2, generator=torch.Generator().manual_seed(0)), torch.tens
         (lambda: linear_probe((Z * math.nan, Y), (Z, Y)), ValueError, "train codes hold NaN"),
         (lambda: linear_probe((Z, Y), (Z, Y), kind="svm"), ValueError, "'logistic' or 'ridge'; got 'svm'"),
         (lambda: linear_probe((Z, Y), (Z, Y), strength=0), ValueError, "strength is positive.*got 0"),
+        (lambda: linear_probe((Z, Y), (Z, Y), strength=math.inf), ValueError, "positive and finite; got inf"),
         (lambda: knn_probe((Z, Y), (Z, Y)), ValueError, "of 6 training codes.*got k=200"),
         (lambda: knn_probe((Z, Y), (Z, Y), k=0), ValueError, "got k=0"),
         (

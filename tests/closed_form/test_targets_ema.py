@@ -112,8 +112,11 @@ def test_a_schedule_begins_at_its_start_and_knows_its_end(schedule: Schedule) ->
 def test_schedules_refuse_settings_that_make_no_sense() -> None:
     with pytest.raises(ValueError, match=r"stretch says how many times longer.*1 or more; got 0.5"):
         linear(0.9, stretch=0.5)
-    with pytest.raises(ValueError, match=r"over is 0 or more steps and every 1 or more; got 3 and 0"):
-        ramp(0.1, 0.2, over=3, every=0)
+    for over, every in ((3, 0), (-1, 1)):
+        with pytest.raises(
+            ValueError, match=rf"over is 0 or more steps and every 1 .*; got {over} and {every}"
+        ):
+            ramp(0.1, 0.2, over, every)
 
 
 # --- averages -----------------------------------------------------------------------------------------------
@@ -250,6 +253,9 @@ def test_no_gradient_reaches_the_target(branch: str) -> None:
         torch.testing.assert_close(p.grad, gradient, rtol=1e-14, atol=1e-15)
     if isinstance(target, EMA):
         assert all(p.grad is None for p in target.target.parameters())
+        fresh = SquaredDistance().compose(s_x=(f, "x"), s_y=(EMA(f, 0.9), "y"))
+        learned = [p for p in fresh.parameters() if p.requires_grad]  # what an optimizer may decay
+        assert {id(p) for p in learned} == {id(p) for p in f.parameters()}
     # alone, it has no gradient at all
     assert not target(views["y"]).requires_grad
 

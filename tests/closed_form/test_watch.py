@@ -27,6 +27,7 @@ from ebm.measure import (
 )
 from ebm.measure.encoded import encoded
 from ebm.nets import mlp
+from ebm.testing.processes import run_processes
 from ebm.train import fit
 
 ADAM = partial(torch.optim.Adam, lr=3e-3)
@@ -112,7 +113,8 @@ def test_variance_without_covariance_collapses_in_dimension_and_with_it_does_not
     data = views(shared=1)
     flat, full = encoder_of(), encoder_of()
     watch = WatchCodes(flat, data["x"], every=50)
-    with pytest.warns(CollapseWarning, match=r"step \d+, codes: dimensional collapse: .* of 16 directions"):
+    said = r"step \d+, codes: dimensional collapse: .* of 16 directions .* or take fewer dimensions"
+    with pytest.warns(CollapseWarning, match=said):
         train(flat, OnCodes(Variances()), data, watch, steps=600)
     assert watch.reports[600].directions < 1.5 and watch.reports[600].std > 0.5
 
@@ -224,10 +226,11 @@ def test_columns_and_steps_of_the_looks() -> None:
     assert list(watch.reports) == [1]
 
 
-def test_a_saved_watch_goes_on_as_it_was() -> None:
-    def watch_of(looks: list[Tensor]) -> WatchCodes:
-        return WatchCodes(lambda x: looks.pop(0), torch.zeros(1, 1), every=1)
+def watch_of(looks: list[Tensor]) -> WatchCodes:
+    return WatchCodes(lambda x: looks.pop(0), torch.zeros(1, 1), every=1)
 
+
+def test_a_saved_watch_goes_on_as_it_was() -> None:
     history = History()
     history.append({"loss": 0.0})
     first = watch_of([GOOD, 0.005 * GOOD])
@@ -237,6 +240,39 @@ def test_a_saved_watch_goes_on_as_it_was() -> None:
     second.load_state_dict(first.state_dict())
     with pytest.warns(CollapseWarning, match="step 3, codes: complete collapse"):
         second(3, history)
+    third = watch_of([EQUAL])
+    third.load_state_dict(second.state_dict())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        third(4, history)  # it was said already
+
+
+def test_a_new_training_knows_nothing_of_the_one_before() -> None:
+    history = History()
+    history.append({"loss": 0.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        counts = watch_of([FLAT, FLAT])
+        counts(1, history)
+        counts(1, history)  # one look that finds a collapse in each of two trainings, no two in a row
+        lengths = watch_of([GOOD, 0.005 * GOOD, 0.005 * GOOD])
+        for step in (1, 1, 2):
+            lengths(step, history)
+
+
+def warned() -> int:
+    """How many alarms a collapse of the codes in all processes gives in this one."""
+    history, watch = History(), watch_of([EQUAL, EQUAL])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step in (1, 2):
+            history.append({"loss": 0.0})
+            watch(step, history)
+    return len(caught)
+
+
+def test_of_several_processes_one_warns() -> None:
+    assert run_processes(warned, 2) == [1, 0]
 
 
 # --- leaving no trace ---------------------------------------------------------------------------------------
