@@ -1,7 +1,7 @@
-"""README's table of measurements, written from the recorded results.
+"""README's tables of measurements, written from the recorded results.
 
-python -m benchmarks.table            writes it between README's markers
-python -m benchmarks.table --check    fails if README holds another one
+python -m benchmarks.table            writes them between README's markers
+python -m benchmarks.table --check    fails if README holds others
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.runner import RESULTS, ROOT
 
-BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
+REPRESENTATIONS = ROOT / "benchmarks" / "recipes" / "results" / "representations_fashion-mnist.json"
 
 
 def rows(document: dict[str, Any]) -> list[str]:
@@ -53,8 +53,37 @@ def table(results: Path = RESULTS) -> str:
     return "\n".join([*lines, "", f"Taken on: {'; '.join(machines)}.", ""]) if machines else ""
 
 
+def representations(path: Path = REPRESENTATIONS) -> str:
+    """What probes read off the codes of each method, and how RankMe and LiDAR rank them."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    settings, (learned, tested) = record["arguments"], record["images"]
+    lines = ["| codes | linear probe | kNN | RankMe | LiDAR | seconds |", "|---|---|---|---|---|---|"]
+    for name, row in record["rows"].items():
+        accuracy = f"{row['accuracy']:.1%} ± {row['standard error']:.1%}"
+        seconds = f"{row['seconds']:.0f}" if row["seconds"] else ""
+        lines.append(
+            f"| {name} | {accuracy} | {row['kNN accuracy']:.1%} | {row['RankMe']:.1f} | {row['LiDAR']:.1f} | "
+            f"{seconds} |"
+        )
+    ranks = ", ".join(f"{name} {value:+.2f}" for name, value in record["ranking"].items())
+    told = (
+        f"Fashion-MNIST, {learned:,} images to learn from and {tested:,} to test on (± is their standard "
+        f"error), one network of three convolutions, {settings['steps']:,} steps of {settings['batch']} "
+        f"images for each, seed {settings['seed']}, {settings['threads']} cores. Rank correlation with the "
+        f"linear probe over the methods without labels: {ranks}."
+    )
+    return "\n".join([*lines, "", told, ""])
+
+
+def filled(text: str, name: str, content: str) -> str:
+    """A page with what lies between the markers of this name replaced."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{content}{end}{rest.split(end)[1]}"
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Write or check the table; returns the exit status."""
+    """Write or check the tables; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -62,12 +91,10 @@ def main(arguments: list[str] | None = None) -> int:
     check = parser.parse_args(arguments).check
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    new = f"{before}{BEGIN}\n{table()}{END}{after}"
+    new = filled(filled(text, "benchmarks", table()), "representations", representations())
     if check and new != text:
         print(
-            "README's table is not that of benchmarks/results/: run `python -m benchmarks.table`",
+            "README's tables are not those of the recorded results: run `python -m benchmarks.table`",
             file=sys.stderr,
         )
         return 1

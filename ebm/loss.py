@@ -66,6 +66,11 @@ class Loss(nn.Module, ABC):
         """The name under which a sum reports this loss."""
         return type(self).__name__
 
+    @property
+    def described(self) -> str:
+        """The loss with its weights, in words: a checkpoint is not gone on from with another one."""
+        return self.label
+
     def __add__(self, other: Loss) -> Loss:
         return SumOfLosses(self, other) if isinstance(other, Loss) else NotImplemented
 
@@ -139,6 +144,10 @@ class SumOfLosses(Loss):
             raise ValueError("a sum of no losses is no loss; add at least one.")
         return LossOutput(total, terms)
 
+    @property
+    def described(self) -> str:
+        return " + ".join(part.described for part in self.parts)
+
 
 class ScaledLoss(Loss):
     """L = weight · L_0; the terms are reported as they are."""
@@ -154,6 +163,10 @@ class ScaledLoss(Loss):
     @property
     def label(self) -> str:
         return self.part.label
+
+    @property
+    def described(self) -> str:
+        return f"{self.weight:g} {self.part.described}"
 
 
 def energy_of(energy: Energy, data: Mapping[str, Any], generator: torch.Generator | None = None) -> Tensor:

@@ -22,7 +22,7 @@ from ebm.callbacks import ParameterEMA
 from ebm.checkpoint import Checkpoint, CheckpointError
 from ebm.contrastive import AutoEncoder, Denoising, Gaussian
 from ebm.history import History
-from ebm.loss import AverageEnergy
+from ebm.loss import AverageEnergy, Loss, LossOutput
 from ebm.train import fit
 from ebm.training import read, write
 
@@ -187,6 +187,61 @@ def test_a_finished_training_is_returned_and_more_steps_go_on(tmp_path: Path) ->
     assert longer.rows == Learning(schedule=flat)(steps=20).rows
 
 
+class Bowl(Energy):
+    """E = ½ |y - μ|²."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.center = nn.Parameter(torch.zeros(2))
+
+    def forward(self, y: Tensor) -> Tensor:
+        return 0.5 * (y - self.center).square().sum(1)
+
+
+class Other(Bowl):
+    """The same tensors under another name."""
+
+
+class Learned(AverageEnergy):
+    """With a parameter of its own, a, and ½ (a - 3)²."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = nn.Parameter(torch.zeros(()))
+
+    def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Tensor) -> LossOutput:
+        output = super().forward(energy, generator, **data)
+        return LossOutput(output.loss + 0.5 * (self.own - 3) ** 2, output.terms)
+
+
+SMALL: dict[str, Any] = {"optimizer": partial(torch.optim.SGD, lr=0.5), "batch_size": 4, "progress": False}
+
+
+def test_parameters_of_the_loss_go_on_too(tmp_path: Path) -> None:
+    """a_k = 3 (1 - 2^-k)."""
+    checkpoint, y = Checkpoint(tmp_path / "run"), torch.ones(4, 2)
+    for steps in (2, 5):
+        loss = Learned()
+        fit(Bowl(), loss, y, steps=steps, **SMALL, checkpoint=checkpoint)
+        assert loss.own.item() == 3 * (1 - 0.5**steps)
+
+
+def test_what_is_written_down_now_and_then_stays_so(tmp_path: Path) -> None:
+    """As a watch does: a cell that is empty is no 0."""
+
+    def now_and_then(step: int, history: History) -> None:
+        if step % 2 == 0:
+            history.rows[-1]["seldom"] = step / 7
+
+    call = partial(fit, loss=AverageEnergy(), data=torch.ones(4, 2), callbacks=[now_and_then], **SMALL)
+    checkpoint = Checkpoint(tmp_path / "run")
+    call(Bowl(), steps=3, checkpoint=checkpoint)
+    rows = call(Bowl(), steps=5, checkpoint=checkpoint).rows
+    assert rows == call(Bowl(), steps=5).rows and [("seldom" in row) for row in rows] == [False, True] * 2 + [
+        False
+    ]
+
+
 # --- what is in the file --------------------------------------------------------------------------
 
 
@@ -325,6 +380,35 @@ def test_a_file_of_another_training_is_refused(saved: Path) -> None:
             progress=False,
             checkpoint=Checkpoint(saved),
         )
+
+
+def test_an_energy_a_loss_and_an_optimizer_are_told_apart(tmp_path: Path) -> None:
+    class Half(AverageEnergy):
+        pass
+
+    def go_on(energy: Energy, loss: Loss, **changes: Any) -> None:
+        fit(
+            energy,
+            loss,
+            torch.ones(4, 2),
+            **{**SMALL, **changes},
+            steps=2,
+            checkpoint=Checkpoint(tmp_path / "run"),
+        )
+
+    go_on(Bowl(), AverageEnergy())
+    part = Bowl()
+    groups = torch.optim.SGD(
+        [{"params": part.parameters()}, {"params": [nn.Parameter(torch.ones(1))]}], lr=0.5
+    )
+    for energy, loss, changes, message in (
+        (Other(), AverageEnergy(), {}, "energy was Bowl, is Other"),
+        (Bowl(), Half(), {}, "loss was AverageEnergy, is Half"),
+        (Bowl(), 2 * AverageEnergy() + Half(), {}, r"loss was AverageEnergy, is 2 AverageEnergy \+ Half"),
+        (part, AverageEnergy(), {"optimizer": groups}, r"parameters in the optimizer was \[1\], is \[1, 1\]"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            go_on(energy, loss, **changes)
 
 
 def test_a_state_that_is_not_plain_is_refused_before_anything_is_written(saved: Path) -> None:

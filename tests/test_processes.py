@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from ebm import Energy
+from ebm.history import History
 from ebm.loss import AverageEnergy, Loss, LossOutput
 from ebm.processes import (
     ProcessError,
     agreed,
     average,
     collect,
+    fail,
     gather,
     rank,
     refuse_different,
@@ -55,9 +57,11 @@ def exchanges() -> dict[str, Any]:
     z = draw(2, 3, seed=r).requires_grad_()
     whole = gather(z)
     (slope,) = torch.autograd.grad((whole.square() * torch.arange(1.0, 5)[:, None]).sum() * (r + 1), z)
+    beside = torch.zeros(4, 3, dtype=DOUBLE, requires_grad=True)  # gets the very gradient that gather gets
+    own, _ = torch.autograd.grad(((gather(z) + beside) * draw(4, 3)).sum() * (r + 1), (beside, z))
     mixed = [torch.full((2, 2), float(r)), torch.full((), 10.0 * r, dtype=DOUBLE), torch.full((3,), 2.0 + r)]
     average(mixed)
-    first = [draw(3, seed=r), torch.tensor([r, 7]), torch.tensor(r == 0)]
+    first = [draw(3, seed=r), torch.tensor([r, 2**62 + 1]), torch.tensor(r == 0)]
     share(first)
     errors = []
     for call in (
@@ -74,7 +78,7 @@ def exchanges() -> dict[str, Any]:
             errors.append(str(error))
     return {
         "rank": (r, world_size()),
-        "gather": (z.detach(), whole.detach(), slope),
+        "gather": (z.detach(), whole.detach(), slope, own),
         "average": mixed,
         "share": first,
         "agreed": [agreed(False), agreed(r == 1), agreed(True)],
@@ -101,13 +105,14 @@ def test_what_is_exchanged_arrives() -> None:
     weights = torch.arange(1.0, 5, dtype=DOUBLE)[:, None]
     for r, found in enumerate(both):
         assert found["rank"] == (r, 2)
-        _, whole, slope = found["gather"]
+        _, whole, slope, own = found["gather"]
         assert torch.equal(whole, rows)
         # the losses of the two processes are 1 and 2 times Σ w z², so the sum of their slopes is 3 times 2wz
         torch.testing.assert_close(slope, (6 * weights * rows)[2 * r : 2 * r + 2])
+        assert torch.equal(own, (r + 1) * draw(4, 3))
         assert [t.dtype for t in found["average"]] == [torch.float32, DOUBLE, torch.float32]
         assert [t.flatten()[0].item() for t in found["average"]] == [0.5, 5.0, 2.5]
-        assert torch.equal(found["share"][0], draw(3)) and found["share"][1].tolist() == [0, 7]
+        assert torch.equal(found["share"][0], draw(3)) and found["share"][1].tolist() == [0, 2**62 + 1]
         assert found["share"][2].item() is True
         assert found["agreed"] == [False, True, True]
         assert [t.tolist() for t in found["collect"]] == [[0, 1, 2], [0]]
@@ -209,6 +214,118 @@ def test_an_error_in_one_process_ends_both(how: str, message: str) -> None:
     (zero, waited), (one, _) = run_processes(fails, 2, how, timeout=60)
     assert zero.startswith(message) and waited < 20
     assert one.startswith({"error": "ZeroDivisionError: no such code", "interrupt": "KeyboardInterrupt"}[how])
+
+
+def hears() -> str:
+    """Processes 1 and 2 fail one after the other, while process 0 waits for both."""
+    average([torch.zeros(1)])
+    if rank():
+        time.sleep(0.3 * (rank() - 1))
+        fail(ZeroDivisionError(f"of {rank()}"))
+        return ""
+    try:
+        average([torch.zeros(1)])
+    except ProcessError as error:
+        return str(error)
+    return "nothing"
+
+
+def test_the_first_to_fail_is_named() -> None:
+    assert run_processes(hears, 3, timeout=60)[0].startswith("process 1 failed: ZeroDivisionError: of 1.")
+
+
+def knows_the_others(run: str) -> bool:
+    os.environ["TORCHELASTIC_RUN_ID"] = run  # as torchrun does
+    refuse_lone()
+    return True
+
+
+def test_processes_that_know_one_another_are_not_refused() -> None:
+    assert run_processes(knows_the_others, 2, "a run") == [True, True]
+
+
+class Normed(AverageEnergy):
+    """A loss with a batch normalization of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2, dtype=DOUBLE)
+
+    def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Tensor) -> LossOutput:
+        return super().forward(energy, generator, y=self.norm(data["y"]))
+
+
+def running_mean() -> Tensor:
+    loss = Normed()
+    fit(Well(), loss, draw(8, 2), optimizer=SGD, steps=1, batch_size=8, progress=False)
+    return loss.norm.running_mean
+
+
+def test_running_buffers_of_a_loss_are_averaged_too() -> None:
+    for found in run_processes(running_mean, 2):
+        torch.testing.assert_close(found, 0.1 * draw(8, 2).mean(0))
+
+
+class Seen:
+    """A callback whose state is a list, and differs from process to process."""
+
+    def __init__(self) -> None:
+        self.seen = [torch.tensor([10.0 + rank()])]
+
+    def __call__(self, step: int, history: History) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seen = state["seen"]
+
+
+class Counting(Well):
+    """It counts in each process by itself, which spoils no parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, y: Tensor) -> Tensor:
+        self.count += 1 + rank()
+        return super().forward(y)
+
+
+def differs() -> tuple[float, float]:
+    energy, seen = Counting(), Seen()
+    fit(
+        energy,
+        AverageEnergy(),
+        draw(8, 2),
+        optimizer=SGD,
+        steps=2,
+        batch_size=8,
+        callbacks=[seen],
+        progress=False,
+    )
+    return seen.seen[0].item(), energy.count.item()
+
+
+def test_callbacks_begin_from_what_process_0_has_and_buffers_may_differ() -> None:
+    assert run_processes(differs, 2) == [(10.0, 2.0), (10.0, 4.0)]
+
+
+def draws() -> list[Tensor]:
+    """The state of the generator after a training that all begin with seed 0, and process 1 with seed 7."""
+    found = []
+    for given in (seeded(), seeded(7 * rank())):
+        settings = {"optimizer": SGD, "steps": 1, "batch_size": 8, "progress": False}
+        fit(Well(), AverageEnergy(), draw(8, 2), **settings, generator=given)
+        found.append(given.get_state())
+    return found
+
+
+def test_the_random_numbers_of_all_follow_from_those_of_process_0() -> None:
+    (zero, again), (one, other) = run_processes(draws, 2)
+    assert torch.equal(zero, again) and torch.equal(one, other) and not torch.equal(zero, one)
 
 
 def fails_and_goes_on() -> list[str]:

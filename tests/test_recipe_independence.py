@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from benchmarks.recipes import independence as recipe
-from benchmarks.recipes.independence import Arguments, Expander, VarianceCovariance, amari
+from benchmarks.recipes.independence import Arguments, amari
+from benchmarks.recipes.random_expander import Expander, VarianceCovariance, setup
 from ebm.joint import VICReg
 
 SMALL = Arguments()
@@ -110,7 +111,7 @@ def test_sources_are_independent_standardized_and_mixed_by_the_matrix():
 def test_an_unknown_expander_is_refused():
     for name, width in (("deep", 6), ("linear", 7)):
         with pytest.raises(ValueError, match=f"each code.* multiple of 3; got '{name}', {width}"):
-            recipe.setup(name, width, SMALL, torch.Generator())
+            setup(name, width, (25.0, 1.0), torch.Generator())
 
 
 def test_the_command_writes_what_it_found(tmp_path, capsys):

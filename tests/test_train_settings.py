@@ -227,6 +227,7 @@ def test_the_average_of_the_parameters_is_its_closed_form() -> None:
         for change, message in (
             (ema.update, "can't take parameters into the average while it is swapped in"),
             (ema.state_dict, "can't save the average"),
+            (lambda: ema.load_state_dict({}), "can't load an average while it is swapped in"),
             (ema.swapped().__enter__, r"can't swap the average in .*call swap\(\) to put it back"),
         ):
             with pytest.raises(RuntimeError, match=message):
@@ -234,6 +235,18 @@ def test_the_average_of_the_parameters_is_its_closed_form() -> None:
     assert torch.equal(well.center, last)
     ema.swap()
     assert torch.equal(ema.average["center"], last)
+
+
+def test_what_was_swapped_in_goes_out_again_after_an_error() -> None:
+    well = Well()
+    ema = ParameterEMA(well, 0.5)
+    with torch.no_grad():
+        well.center.fill_(4.0)
+    ema.update()
+    with pytest.raises(ZeroDivisionError), ema.swapped():
+        assert well.center.tolist() == [2.0, 2.0]
+        raise ZeroDivisionError
+    assert well.center.tolist() == [4.0, 4.0] and ema.average["center"].tolist() == [2.0, 2.0]
 
 
 def test_an_average_says_what_it_needs() -> None:

@@ -88,3 +88,7 @@ class OnViews(Loss):
     @property
     def label(self) -> str:
         return self.part.label
+
+    @property
+    def described(self) -> str:
+        return f"{self.part.described} of {', '.join(self.names)} from {self.of}"

@@ -5,9 +5,10 @@
     x = (z - z̄) / std(z), by dimension, with mean and standard deviation of the training codes
 
 and the prediction is the greatest entry of W x + b. Ridge regression on one-hot targets e_y is one linear
-system; logistic regression is an energy of W, minimized by L-BFGS. Standardized codes make γ free of units:
-a probe does not depend on the scale of any dimension. γ corresponds to scikit-learn's alpha = N γ
-(RidgeClassifier) and C = 1 / (N γ) (LogisticRegression).
+system; logistic regression is an energy of W, minimized by L-BFGS in the coordinates in which the codes'
+covariance and γ together are round (without which it takes some hundred steps for a few correlated ones).
+Standardized codes make γ free of units: a probe does not depend on the scale of any dimension.
+γ corresponds to scikit-learn's alpha = N γ (RidgeClassifier) and C = 1 / (N γ) (LogisticRegression).
 
 Reference: Alain & Bengio (2017), "Understanding intermediate layers using linear classifier probes"; Hastie,
 Tibshirani & Friedman (2009), "The Elements of Statistical Learning", sect. 4.2 and 4.4.
@@ -66,12 +67,12 @@ def linear_probe(
 
 
 class SoftmaxRegression(Energy):
-    """E(w) = (1/N) Σ_n (ln Σ_k exp(x_nᵀw)_k - (x_nᵀw)_{y_n}) + ½ γ |w|²; the bias, last row of w, is free.
+    """E(w) = (1/N) Σ_n (ln Σ_k exp(x_nᵀw)_k - (x_nᵀw)_{y_n}) + ½ Σ_d γ_d |w_d|²; w's last row is the bias.
 
     Args:
         x: features, (N, D).
         y: classes 0 to K - 1, (N,) int64.
-        strength: γ.
+        strength: γ, the same for all features, or one for each, (D,).
 
     Example:
         >>> E = SoftmaxRegression(torch.eye(2), torch.tensor([0, 1]), strength=0.1)
@@ -85,11 +86,12 @@ class SoftmaxRegression(Energy):
     targets: Tensor
     pull: Tensor
 
-    def __init__(self, x: Tensor, y: Tensor, strength: float):
+    def __init__(self, x: Tensor, y: Tensor, strength: float | Tensor):
         super().__init__()
         self.register_buffer("x", torch.cat([x, x.new_ones(len(x), 1)], 1))
         self.register_buffer("targets", one_hot(y).to(x))  # (N, K)
-        self.register_buffer("pull", torch.cat([x.new_full((x.shape[1], 1), strength), x.new_zeros(1, 1)]))
+        pull = torch.as_tensor(strength, dtype=x.dtype, device=x.device).expand(x.shape[1])
+        self.register_buffer("pull", torch.cat([pull, x.new_zeros(1)]).unsqueeze(1))
 
     def forward(self, w: Tensor) -> Tensor:
         return self._energy(w, self._log_p(w))
@@ -97,7 +99,8 @@ class SoftmaxRegression(Energy):
     def value_and_grad(self, name: str, w: Tensor) -> tuple[Tensor, Tensor]:
         """The energy (B,) and its gradient (B, D + 1, K): xᵀ(p - e_y) / N + γ w."""
         log_p = self._log_p(w)
-        gradient = self.x.T @ (log_p.exp() - self.targets) / len(self.x) + self.pull * w
+        off = log_p.exp() - self.targets
+        gradient = (off.mT @ self.x).mT / len(self.x) + self.pull * w  # four times as fast as xᵀ @ off
         return self._energy(w, log_p), gradient
 
     def _log_p(self, w: Tensor) -> Tensor:
@@ -134,9 +137,11 @@ def _ridge(data: Examples, mean: Tensor, scale: Tensor, strength: float) -> tupl
 
 def _logistic(data: Examples, mean: Tensor, scale: Tensor, strength: float) -> tuple[Tensor, Tensor]:
     x = (double(data.codes) - mean) * scale
-    energy = SoftmaxRegression(x, data.places.to(x.device), strength)
+    variances, axes = torch.linalg.eigh(x.T @ x / len(x))
+    axes = axes * (variances.clamp(min=0) + strength).rsqrt()  # w = axes v: every direction curves alike
+    energy = SoftmaxRegression(x @ axes, data.places.to(x.device), strength * axes.square().sum(0))
     start = x.new_zeros(1, len(mean) + 1, len(data.classes))
     solution = minimize(energy, start, LBFGS(), max_steps=2000, tol=1e-6)
     warn_unconverged(solution, "linear_probe")
-    w = one_tensor(solution.value)[0]
-    return w[:-1], w[-1]
+    v = one_tensor(solution.value)[0]
+    return axes @ v[:-1], v[-1]

@@ -87,7 +87,7 @@ class Training:
         update = {f"optimizer's {name}": repr(value) for name, value in self.optimizer.defaults.items()}
         objects = {
             "energy": self.energy.label,
-            "loss": self.loss.label,
+            "loss": self.loss.described,
             "optimizer": type(self.optimizer).__name__,
             "parameters in the optimizer": str([len(g["params"]) for g in self.optimizer.param_groups]),
             "callbacks with a state": ", ".join(type(each).__name__ for each in self.stateful()) or "none",
