@@ -146,7 +146,7 @@ class SumOfLosses(Loss):
 
     @property
     def described(self) -> str:
-        return " + ".join(part.described for part in self.parts)
+        return " + ".join(str(part.described) for part in self.parts)
 
 
 class ScaledLoss(Loss):

@@ -13,6 +13,7 @@ collapse; Jing, Vincent, LeCun, Tian (2022), "Understanding Dimensional Collapse
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -103,7 +104,7 @@ def cases() -> list[Case]:
         *_pulled("DCL", partial(DCL, 0.2), "repulsion"),
         *_weighed("margin", MarginContrastive, weight=COMPLETE, named={"weight": "repulsion"}),
         *_weighed("uniformity", AlignmentUniformity, weight=COMPLETE, named={"weight": "uniformity"}),
-        *_pulled("SwAV", partial(SwAV, CODE, prototypes=32), "balance"),
+        *_pulled("SwAV", _swav, "balance"),
         Case("BYOL", "", ALIVE, _byol),
         Case("BYOL", "predictor", COMPLETE, partial(_byol, predicts=False)),
         Case("SimSiam", "", ALIVE, _simsiam),
@@ -169,11 +170,17 @@ def _pulled(method: str, make: Callable[..., Criterion], safeguard: str) -> list
     ]
 
 
+def _swav() -> SwAV:
+    return SwAV(CODE, prototypes=32, generator=torch.Generator().manual_seed(0))
+
+
 def _shaped(criterion: Criterion, encoder: nn.Module) -> Learned:
+    criterion = copy.deepcopy(criterion)  # its parameters, where it has any, are learned
     return Learned(_joint(criterion, encoder), OnCodes(criterion), _seen(criterion))
 
 
 def _averaged(criterion: Criterion, encoder: nn.Module) -> Learned:
+    criterion = copy.deepcopy(criterion)
     return Learned(_joint(criterion, encoder), AverageEnergy(), _seen(criterion))
 
 
