@@ -24,7 +24,13 @@ def rows(document: dict[str, Any]) -> list[str]:
         if "ratio" not in case:
             continue
         ours, theirs, ratio = (case[key]["median"] for key in ("ours", "theirs", "ratio"))
-        relation = f"{ratio:.2f}x the cost" if case["ratio_is"].startswith("ours") else f"{ratio:.1f}x faster"
+        relation = (
+            f"{ratio:.2f}x the cost"
+            if case["ratio_is"].startswith("ours")
+            else f"{ratio:.1f}x faster"
+            if ratio >= 1
+            else f"{ratio:.2f}x as fast"
+        )
         if case["unit"] == "MiB" and not case["ratio_is"].startswith("ours"):
             relation = f"{ratio:.1f}x less"
         out.append(
