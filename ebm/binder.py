@@ -97,7 +97,8 @@ def map_rows(value: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(value, Tensor | Rows):
         return function(value)
     if isinstance(value, tuple | list):
-        return type(value)(map_rows(v, function) for v in value)
+        made = [map_rows(v, function) for v in value]
+        return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)  # a named tuple stays one
     if isinstance(value, dict):
         return {k: map_rows(v, function) for k, v in value.items()}
     return value

@@ -54,7 +54,8 @@ class Problem:
         self.fast: Differentiate | None = None  # `differentiate`, compiled
         self._ones: Tensor | None = None  # dE/dE, (B,), made once
         self.live: Tensor | None = None  # rows of the full batch that are left; None: all
-        self._repeated: dict[int, Problem] = {}  # by number of copies: candidates come again at every step
+        self.copies = 1  # of every row, side by side
+        self._repeated: dict[int, Problem] = {}  # by number of copies
         self.smooth_terms, self.prox_terms = split_prox(bound.summands)
         # smooth only? -> terms with a closed form, terms for autograd
         self._plan: dict[bool, tuple[list[Term], tuple[Term, ...]]] = {}
@@ -162,7 +163,7 @@ class Problem:
         return self.pack(values)
 
     def project(self, u: Tensor) -> Tensor:
-        """The nearest point where no indicator (Box, Simplex, Sphere) is +inf; any number of rows."""
+        """The nearest point where no indicator (Box, Ball, Simplex, Sphere) is +inf; any number of rows."""
         values = self.unpack(u)
         for variable, term in self.prox_terms.items():
             if term.leaf.indicator:
@@ -200,8 +201,11 @@ class Problem:
         return out
 
     def repeat(self, k: int) -> Problem:
-        """Every row k times, copies side by side; for evaluation, not for drawing."""
-        return self._with(self.bound.repeat(k), tuple(c.repeat(k) for c in self.constraints))
+        """Every row k times, copies side by side; kept, as candidates come again at every step."""
+        if k not in self._repeated:
+            out = self._with(self.bound.repeat(k), tuple(c.repeat(k) for c in self.constraints))
+            out.copies, self._repeated[k] = k * self.copies, out
+        return self._repeated[k]
 
     def with_graph(self) -> Problem:
         """The same problem, whose gradients can be differentiated."""
@@ -220,9 +224,7 @@ class Problem:
         energies, violations = [], []
         for part in u.split(chunk, 1):
             k = part.shape[1]
-            if k not in self._repeated:
-                self._repeated[k] = self.repeat(k)
-            copies, points = self._repeated[k], part.reshape(batch * k, *part.shape[2:])
+            copies, points = self.repeat(k), part.reshape(batch * k, *part.shape[2:])
             energies.append(copies.value(points).view(batch, k))
             violation = copies.violation(points)
             if violation is not None:
@@ -238,11 +240,11 @@ class Problem:
                 f"a setting per row has shape ({self.full_batch},), one number a row; got "
                 f"{tuple(setting.shape)}."
             )
-        return setting if self.live is None else setting[self.live]
+        live = setting if self.live is None else setting[self.live]
+        return live if self.copies == 1 else live.repeat_interleave(self.copies)
 
     def normal(self, like: Tensor, *count: int) -> Tensor:
         """Standard normal noise (B, *count, *shape), drawn for the full batch; live rows are kept."""
-        shape = (*count, *like.shape[1:])
-        noise = torch.empty(self.full_batch, *shape, dtype=like.dtype, device=like.device)
-        noise.normal_(generator=self.generator)
-        return noise if self.live is None else noise[self.live]
+        shape = (self.full_batch, self.copies, *count, *like.shape[1:])
+        noise = torch.empty(shape, dtype=like.dtype, device=like.device).normal_(generator=self.generator)
+        return (noise if self.live is None else noise[self.live]).flatten(0, 1)

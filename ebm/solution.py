@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from torch import Tensor
@@ -19,7 +19,7 @@ def one_tensor(value: Value) -> Tensor:
 
 
 class Stop(IntEnum):
-    """Which test ended a row. Only `GRADIENT`, `STEP`, `SPREAD` and `EXHAUSTED` count as converged."""
+    """Which test ended a row. Only `GRADIENT`, `STEP`, `SPREAD`, `EXHAUSTED` and `GOAL` count."""
 
     RUNNING = 0
     GRADIENT = 1  # the norm of the gradient (with a prox: of the generalized gradient) is at most tol
@@ -29,6 +29,7 @@ class Stop(IntEnum):
     MAX_STEPS = 5
     STALLED = 6  # no step lowers the energy at this dtype's precision, and the gradient is above tol
     NON_FINITE = 7  # the energy or the point became NaN or infinite
+    GOAL = 8  # a search found what its method counts as good enough
 
     @property
     def text(self) -> str:
@@ -36,7 +37,7 @@ class Stop(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
-CONVERGED = (Stop.GRADIENT, Stop.STEP, Stop.SPREAD, Stop.EXHAUSTED)
+CONVERGED = (Stop.GRADIENT, Stop.STEP, Stop.SPREAD, Stop.EXHAUSTED, Stop.GOAL)
 
 
 @dataclass
@@ -65,6 +66,8 @@ class Solution:
             where the method has no gradient.
         violation: Σ_i max(0, constraint_i), (B,); None without `subject_to`.
         trace: the whole path, if `trace=True`.
+        report: what else the method has to say of each row's last step, by name, each (B, ...); its
+            docstring names the entries.
     """
 
     value: Value
@@ -75,6 +78,7 @@ class Solution:
     gradient_norm: Tensor | None = None
     violation: Tensor | None = None
     trace: Trace | None = None
+    report: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def reasons(self) -> list[str]:

@@ -349,8 +349,8 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a constraint to a gradient method": (
         lambda: minimize(bowl, zeros(3, 2), GD, subject_to=[bowl]),
         TypeError,
-        r"GradientDescent cannot keep to `subject_to`; use CEM or Enumerate, or add the constraint as a "
-        r"term with a prox",
+        r"GradientDescent cannot keep to `subject_to`; use AugmentedLagrangian\(GradientDescent\(...\)\), "
+        r"CEM or Enumerate, or add the constraint as a term with a prox",
     ),
     "a constraint on what is neither free nor given": (
         lambda: minimize(bowl, zeros(3, 2), CEM(), subject_to=[spring]),

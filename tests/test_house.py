@@ -33,6 +33,8 @@ FLOORS = {
     2: "infer",
     3: "callbacks checkpoint history latent loss marginal measure train training",
     4: "contrastive joint regularized",
+    5: "jepa world",
+    6: "plan",
     8: " show testing demo __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(" ")}

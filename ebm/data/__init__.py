@@ -7,12 +7,14 @@ from ebm.data.digits import digits
 from ebm.data.fashion import download_fashion_mnist, fashion_mnist
 from ebm.data.labeled import LabeledImages
 from ebm.data.location import data_folders, find_data
+from ebm.data.moving_digits import MovingDigits, moving_digits
 from ebm.data.photos import PhotoPatches, photo_patches, photos
 from ebm.data.toy import eight_gaussians, pinwheel, ring, spiral, two_moons
 from ebm.data.whitening import Whitening
 
 __all__ = [
     "LabeledImages",
+    "MovingDigits",
     "PhotoPatches",
     "Whitening",
     "cifar10",
@@ -23,6 +25,7 @@ __all__ = [
     "eight_gaussians",
     "fashion_mnist",
     "find_data",
+    "moving_digits",
     "photo_patches",
     "photos",
     "pinwheel",

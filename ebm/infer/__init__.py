@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from ebm.infer.a_star import AStar
 from ebm.infer.adam import Adam
+from ebm.infer.augmented_lagrangian import AugmentedLagrangian
+from ebm.infer.beam_search import BeamSearch
 from ebm.infer.categorical_cem import CategoricalCEM
 from ebm.infer.cem import CEM
 from ebm.infer.coordinate import CoordinateDescent
 from ebm.infer.dynamic_programming import DynamicProgramming
 from ebm.infer.enumerate import Enumerate
 from ebm.infer.gradient import Armijo, GradientDescent, Momentum, Nesterov
+from ebm.infer.graph_search import GraphSearch
 from ebm.infer.hmc import HMC
+from ebm.infer.icem import ICEM
 from ebm.infer.langevin import Langevin
 from ebm.infer.lbfgs import LBFGS
 from ebm.infer.mala import MALA
+from ebm.infer.mcts import MCTS
 from ebm.infer.minimize import minimize
+from ebm.infer.mppi import MPPI
+from ebm.infer.multi_start import MultiStart
 from ebm.infer.newton import Newton, TruncatedNewton
 from ebm.infer.proximal import FISTA, ProximalGradient, SpaRSA
+from ebm.infer.refined import Refined
 from ebm.infer.sample import sample
 from ebm.infer.wolfe import Wolfe
 
@@ -23,20 +32,29 @@ __all__ = [
     "CEM",
     "FISTA",
     "HMC",
+    "ICEM",
     "LBFGS",
     "MALA",
+    "MCTS",
+    "MPPI",
+    "AStar",
     "Adam",
     "Armijo",
+    "AugmentedLagrangian",
+    "BeamSearch",
     "CategoricalCEM",
     "CoordinateDescent",
     "DynamicProgramming",
     "Enumerate",
     "GradientDescent",
+    "GraphSearch",
     "Langevin",
     "Momentum",
+    "MultiStart",
     "Nesterov",
     "Newton",
     "ProximalGradient",
+    "Refined",
     "SpaRSA",
     "TruncatedNewton",
     "Wolfe",

@@ -33,7 +33,7 @@ class CEM(Method):
     (μ, σ) ← (1-α)·(mean, std of the M elites of N samples) + α·(μ, σ), beginning at μ = the start.
 
     In each step the mean is a candidate too, for the answer but not for the elites. Candidates are projected
-    into the set of a Box, Simplex or Sphere term, and ranked by (violation, energy) where there are
+    into the set of a Box, Ball, Simplex or Sphere term, and ranked by (violation, energy) where there are
     constraints. One whose energy is not finite is no elite; where fewer than M are left, the old σ² stands
     in for the squared deviation of each that is missing. A row ends by "spread" when max σ <= tol.
 
@@ -77,14 +77,12 @@ class CEM(Method):
         self.keep_elites = count("keep_elites", keep_elites, 0)
         if keep_elites > num_elites:
             raise ValueError(f"there are {num_elites} elites to keep; got keep_elites={keep_elites}.")
-        self.std = std
-        for value in std.values() if isinstance(std, Mapping) else (std,):
-            positive("std", value)
+        self.std = check_spread("std", std)
         self.smoothing = fraction("smoothing", smoothing)
         self.min_std = positive("min_std", min_std, zero=True)
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        state = {"u": u, "value": problem.value(u), "mean": u, "std": self._initial_std(problem, u)}
+        state = {"u": u, "value": problem.value(u), "mean": u, "std": spread_of(problem, u, self.std, "std")}
         violation = problem.violation(u)
         return state if violation is None else {**state, "violation": violation}
 
@@ -95,7 +93,8 @@ class CEM(Method):
         candidates = torch.cat([mean.unsqueeze(1), samples, *kept], 1)  # (B, 1 + N + kept, *shape)
         candidates = problem.project(candidates.flatten(0, 1)).view_as(candidates)
         new, elites, usable = compete(problem, candidates, self.num_elites)
-        new["mean"], new["std"] = self._fit(elites, usable, mean, std)
+        new["mean"], width = fitted(elites, usable, mean, std, self.smoothing)
+        new["std"] = width.clamp(min=self.min_std)
         if self.keep_elites:
             new["kept"] = elites[:, : self.keep_elites]
         return new
@@ -103,28 +102,39 @@ class CEM(Method):
     def verdict(self, state: State, tol: float) -> Tensor:
         return stop_where(flat(state["std"]).amax(1) <= tol, Stop.SPREAD)
 
-    def _fit(self, elites: Tensor, usable: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """The next mean and σ from the elites (B, M, *shape), of which the usable ones (B, M) count."""
-        weight = usable.to(mean.dtype).view(*usable.shape, *(1,) * (mean.ndim - 1))
-        number = weight.sum(1)
-        elites = torch.where(weight > 0, elites, 0.0)  # a point of NaN times 0 would be NaN
-        center = torch.where(number > 0, elites.sum(1) / number.clamp(min=1), mean)
-        squares = (weight * (elites - center.unsqueeze(1)) ** 2).sum(1)
-        width = ((squares + (elites.shape[1] - number) * std**2) / elites.shape[1]).sqrt()
-        old = self.smoothing
-        return (1 - old) * center + old * mean, ((1 - old) * width + old * std).clamp(min=self.min_std)
 
-    def _initial_std(self, problem: Problem, u: Tensor) -> Tensor:
-        """σ_0 for every entry of u, (B, *shape)."""
-        values = problem.unpack(u)
-        spreads = self.std if isinstance(self.std, Mapping) else dict.fromkeys(values, self.std)
-        if set(spreads) != set(values):
-            came, free = ", ".join(spreads), ", ".join(values)
-            raise ValueError(f"std must have one entry for each free variable, {free}; it has {came}.")
-        return problem.pack({name: _spread(spreads[name], value, name) for name, value in values.items()})
+def fitted(
+    elites: Tensor, usable: Tensor, mean: Tensor, std: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """The next mean and σ from the elites (B, M, *shape), of which the usable ones (B, M) count."""
+    weight = usable.to(mean.dtype).view(*usable.shape, *(1,) * (mean.ndim - 1))
+    number = weight.sum(1)
+    elites = torch.where(weight > 0, elites, 0.0)  # a point of NaN times 0 would be NaN
+    center = torch.where(number > 0, elites.sum(1) / number.clamp(min=1), mean)
+    squares = (weight * (elites - center.unsqueeze(1)) ** 2).sum(1)
+    width = ((squares + (elites.shape[1] - number) * std**2) / elites.shape[1]).sqrt()
+    return (1 - smoothing) * center + smoothing * mean, (1 - smoothing) * width + smoothing * std
 
 
-def _spread(std: Spread, like: Tensor, name: str) -> Tensor:
+def check_spread(name: str, spread: Spread | Mapping[str, Spread]) -> Spread | Mapping[str, Spread]:
+    """Check that a standard deviation is positive, whether it is one or has one for each variable."""
+    for value in spread.values() if isinstance(spread, Mapping) else (spread,):
+        positive(name, value)
+    return spread
+
+
+def spread_of(problem: Problem, u: Tensor, spread: Spread | Mapping[str, Spread], setting: str) -> Tensor:
+    """A standard deviation, as the user gives it, for every entry of u, (B, *shape)."""
+    values = problem.unpack(u)
+    spreads = spread if isinstance(spread, Mapping) else dict.fromkeys(values, spread)
+    if set(spreads) != set(values):
+        came, free = ", ".join(spreads), ", ".join(values)
+        raise ValueError(f"{setting} must have one entry for each free variable, {free}; it has {came}.")
+    each = {name: _spread(spreads[name], value, f"{setting} of {name!r}") for name, value in values.items()}
+    return problem.pack(each)
+
+
+def _spread(std: Spread, like: Tensor, who: str) -> Tensor:
     width = torch.as_tensor(std, dtype=like.dtype, device=like.device)
     if width.ndim == 0 or width.shape == like.shape[1:]:
         return width.expand_as(like)
@@ -132,7 +142,7 @@ def _spread(std: Spread, like: Tensor, name: str) -> Tensor:
     if by_rows and all(w in (1, s) for w, s in zip(width.shape[1:], like.shape[1:], strict=True)):
         return width.expand_as(like)
     raise ValueError(
-        f"std of {name!r} is one number, a tensor of its shape {tuple(like.shape[1:])}, or one for rows, "
+        f"{who} is one number, a tensor of its shape {tuple(like.shape[1:])}, or one for rows, "
         f"{tuple(like.shape)} or ({len(like)}, 1, ...); got {tuple(width.shape)}."
     )
 

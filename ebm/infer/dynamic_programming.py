@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ebm.binder import Free, Held, map_rows
+from ebm.binder import map_rows
 from ebm.infer.enumerate import searched
 from ebm.infer.method import Method, State
+from ebm.infer.staged_term import staged_term
 from ebm.problem import Problem
 from ebm.staged import Staged
 
@@ -69,7 +70,7 @@ class DynamicProgramming(Method):
     differentiable = False
 
     def init(self, problem: Problem, u: Tensor) -> State:
-        leaf, *_ = _staged(problem)
+        leaf, *_ = staged_term(problem, "DynamicProgramming")
         leaf.check_choices(u)
         n, horizon = problem.choices[leaf.choice], u.shape[1]
         if leaf.num_keys is None and n**horizon > TREE_LIMIT:
@@ -82,46 +83,34 @@ class DynamicProgramming(Method):
 
     def step(self, problem: Problem, state: State) -> State:
         u, value = state["u"], state["value"]
-        leaf, n, horizon = _staged(problem)[0], next(iter(problem.choices.values())), u.shape[1]
+        leaf, *_ = staged_term(problem, "DynamicProgramming")
+        n, horizon = problem.choices[leaf.choice], u.shape[1]
         widest = min(leaf.num_keys or TREE_LIMIT, n**horizon)  # states of one row of the batch at once
         size = max(1, (problem.max_rows or widest * len(u)) // widest)
         rows = torch.arange(len(u), device=u.device).split(size)
-        paths = [_cheapest_sequence(problem.rows(i), n, horizon, value[i]) for i in rows]
+        paths = [cheapest_sequence(problem.rows(i), n, horizon, value[i]) for i in rows]
         return searched(problem, torch.cat(paths), done=True)
 
     def verdict(self, state: State, tol: float) -> Tensor:
         return state["code"]
 
 
-def _staged(problem: Problem) -> tuple[Staged, dict[str, Any], float]:
-    """The one staged term, the values that its start is given, and the sign of its weight."""
-    if problem.constraints:
-        raise TypeError(
-            "DynamicProgramming cannot keep to `subject_to`; forbid a choice by a cost of +inf in `stage`, "
-            "or use Enumerate()."
-        )
-    terms = [term for term in problem.bound.summands if term.free()]  # the others are constants
-    if len(terms) != 1 or not isinstance(terms[0].leaf, Staged):
-        kinds = ", ".join(f"{term.label} ({type(term.leaf).__name__})" for term in terms)
-        raise TypeError(
-            f"DynamicProgramming minimizes one Staged energy; the terms of this one are "
-            f"{kinds or 'all constant'}. Add the other costs to its `stage` and `final`, or use Enumerate()."
-        )
-    leaf, arguments, weight, label = terms[0]
-    given = dict(arguments)
-    choice = given.pop(leaf.choice)
-    if not isinstance(choice, Free) or not all(isinstance(e, Held) for e in given.values()):
-        raise TypeError(
-            f"DynamicProgramming searches over {leaf.choice!r}, the choices of {label}, with all else given; "
-            f"the free variables here are {', '.join(problem.shapes)}. Minimize over {leaf.choice!r} itself."
-        )
-    held = {name: problem.bound.held[e.key] for name, e in given.items() if isinstance(e, Held)}
-    return leaf, held, float(weight > 0) - float(weight < 0)
+def cheapest_sequence(
+    problem: Problem, n: int, horizon: int, like: Tensor, width: int | None = None, merge: bool = True
+) -> Tensor:
+    """The first of the cheapest sequences of choices, (B, T), for energies like (B,).
 
-
-def _cheapest_sequence(problem: Problem, n: int, horizon: int, like: Tensor) -> Tensor:
-    """The first of the cheapest sequences of choices, (B, T), for energies like (B,)."""
-    leaf, given, sign = _staged(problem)
+    Args:
+        problem: of one staged term.
+        n: choices a stage.
+        horizon: T.
+        like: energies of the rows, (B,), for their dtype.
+        width: how many beginnings go on after each stage but the last: those of the least cost so far plus,
+            where there is one, bound on what is to come; None for all.
+        merge: whether beginnings that lead to the same key are one.
+    """
+    leaf, given, sign = staged_term(problem, "A search along the stages")
+    keyed, bounded = merge and leaf.num_keys is not None, width is not None and hasattr(leaf, "lower_bound")
     states = leaf.start(**given)  # B·W rows: the W states that a row of the batch can be in, side by side
     cost = torch.zeros_like(like).unsqueeze(1)  # of the cheapest beginning that leads to each, (B, W)
     back: list[Tensor] = []  # of each stage, which candidates w·n + a (state w, choice a) went on, (B, W)
@@ -132,14 +121,22 @@ def _cheapest_sequence(problem: Problem, n: int, horizon: int, like: Tensor) -> 
             cost_of_a, next_of_a = leaf.stage(map_rows(states, lambda item: item), choice, t)
             paid.append(cost_of_a)
             nexts.append(next_of_a)
-        width = cost.shape[1]
+        beginnings = cost.shape[1]
         cost = cost.unsqueeze(2) + sign * torch.stack(paid, 1).view(*cost.shape, n)
         cost = _forbid_nan(cost).flatten(1)  # (B, W n)
-        candidate = torch.arange(width * n, device=cost.device).expand(len(cost), -1)
-        if leaf.num_keys is not None:
-            keys = torch.stack([_keys(leaf, after, len(choice)) for after in nexts], 1).view_as(cost)
-            candidate, cost = _cheapest_of_each_key(leaf, keys, leaf.num_keys, cost)
-        states = _advanced(states, nexts, candidate, width)
+        candidate = torch.arange(beginnings * n, device=cost.device).expand(len(cost), -1)
+        if keyed:
+            keys = torch.stack([keys_of(leaf, after, len(choice)) for after in nexts], 1).view_as(cost)
+            candidate, cost = _cheapest_of_each_key(leaf, keys, leaf.num_keys or 0, cost)
+        states = _advanced(states, nexts, candidate, beginnings)
+        if width is not None and t + 1 < horizon and candidate.shape[1] > width:
+            promise = cost + lower_bound(leaf, states, t + 1).view_as(cost) if bounded and sign > 0 else cost
+            best = (
+                promise.argsort(dim=1, stable=True)[:, :width].sort(1).values
+            )  # in the order of the sequences
+            row = torch.arange(len(cost), device=cost.device).unsqueeze(1) * cost.shape[1] + best
+            states = map_rows(states, lambda item, row=row: item.index_select(0, row.flatten()))
+            candidate, cost = candidate.gather(1, best), cost.gather(1, best)
         back.append(candidate)
     slot = _forbid_nan(cost + sign * leaf.final(states).view_as(cost)).argmin(1, keepdim=True)  # (B, 1)
     path = []
@@ -150,7 +147,14 @@ def _cheapest_sequence(problem: Problem, n: int, horizon: int, like: Tensor) -> 
     return torch.cat(path[::-1], 1)
 
 
-def _keys(leaf: Staged, states: Any, rows: int) -> Tensor:
+def lower_bound(leaf: Staged, states: Any, t: int) -> Tensor:
+    """What is still to be paid at least from states (rows) before stage t, (rows,); NaN is +inf."""
+    bound: Tensor = leaf.lower_bound(states, t)  # type: ignore[operator]  # optional, so no method of Staged
+    return _forbid_nan(bound)
+
+
+def keys_of(leaf: Staged, states: Any, rows: int) -> Tensor:
+    """The keys of states, (rows,), checked."""
     keys: Tensor = leaf.key(states)  # type: ignore[operator]  # optional, so no method of Staged
     if keys.dtype != torch.int64 or keys.shape != (rows,):
         raise ValueError(
@@ -187,9 +191,9 @@ def _advanced(states: Any, nexts: list[Any], candidate: Tensor, width: int) -> A
     n, first = len(nexts), torch.arange(len(candidate), device=candidate.device).unsqueeze(1) * width
     parent = (first + candidate // n).flatten()
     row = (first * n + candidate).flatten()
-    before = _tensors(states)
+    before = tensors_of(states)
     moved = []
-    for versions in zip(*map(_tensors, nexts), strict=True):
+    for versions in zip(*map(tensors_of, nexts), strict=True):
         carried = next((b for b in before if all(v is b for v in versions)), None)
         if carried is None:
             moved.append(torch.stack(versions, 1).flatten(0, 1).index_select(0, row))
@@ -199,7 +203,8 @@ def _advanced(states: Any, nexts: list[Any], candidate: Tensor, width: int) -> A
     return map_rows(nexts[0], lambda _: next(items))
 
 
-def _tensors(states: Any) -> list[Tensor]:
+def tensors_of(states: Any) -> list[Tensor]:
+    """The tensors that a state is made of."""
     found: list[Tensor] = []
     map_rows(states, found.append)
     return found

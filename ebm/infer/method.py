@@ -10,7 +10,6 @@ differentiation belong to the driver (`ebm.infer.minimize`); a method is the upd
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,11 +24,13 @@ State = dict[str, Tensor]
 class Method(ABC):
     """A way to minimize an energy; subclasses say what they can take."""
 
-    monotone: ClassVar[bool] = False  # no step ever raises the energy, so the last point is the best
-    proximal: ClassVar[bool] = False  # uses the prox of terms that have one
-    population: ClassVar[bool] = False  # compares energies without a gradient: +inf, constraints are fine
-    discrete: ClassVar[bool] = False  # works on Choices
-    differentiable: ClassVar[bool] = True  # its steps can be unrolled
+    monotone: bool = False  # no step ever raises the energy, so the last point is the best
+    proximal: bool = False  # uses the prox of terms that have one
+    population: bool = False  # compares energies without a gradient: +inf, constraints are fine
+    constrained: bool = False  # keeps to `subject_to`, as every population does
+    discrete: bool = False  # works on Choices
+    differentiable: bool = True  # its steps can be unrolled
+    reports: tuple[str, ...] = ()  # entries of the state that go into `Solution.report`
 
     @abstractmethod
     def init(self, problem: Problem, u: Tensor) -> State:

@@ -175,10 +175,15 @@ def check_suits(method: Method, problem: Problem, differentiate: str = "no") -> 
             f"{', '.join(set(problem.shapes) - set(problem.choices))} real numbers; no method searches both "
             "at once. Minimize one of them first: min_over(E, name, method)."
         )
-    if problem.constraints and not method.population:
+    if problem.constraints and not (method.population or method.constrained):
         raise TypeError(
-            f"{name} cannot keep to `subject_to`; use CEM or Enumerate, or add the constraint as a term with "
-            f"a prox (Box, Simplex, Sphere) and a proximal method."
+            f"{name} cannot keep to `subject_to`; use AugmentedLagrangian({name}(...)), CEM or Enumerate, or "
+            f"add the constraint as a term with a prox (Box, Ball, Simplex, Sphere) and a proximal method."
+        )
+    if problem.constraints and differentiate == "implicit":
+        raise TypeError(
+            "differentiate='implicit' solves ∇E = 0, which does not hold where a constraint is active; use "
+            "differentiate='no'."
         )
     walls = [t.label for t in problem.prox_terms.values() if t.leaf.indicator]
     if walls and not (method.proximal or method.population):

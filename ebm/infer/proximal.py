@@ -142,7 +142,7 @@ class SpaRSA(ProximalStep):
     def __init__(self, step_size: float | Tensor = 1.0, memory: int = 10, decrease: float = 1e-4):
         super().__init__(step_size)
         self.memory, self.decrease = count("memory", memory), fraction("decrease", decrease)
-        self.monotone = memory == 1  # type: ignore[misc]
+        self.monotone = memory == 1
 
     def init(self, problem: Problem, u: Tensor) -> State:
         point = look(problem, u)

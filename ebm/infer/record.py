@@ -48,6 +48,7 @@ class Record:
         self.codes = torch.zeros(batch, dtype=torch.uint8, device=u.device)
         self.steps = torch.zeros(batch, dtype=torch.int64, device=u.device)
         self.gradient_norm = torch.full_like(self.energy, torch.nan) if "gradient_norm" in state else None
+        self.report = {name: torch.full_like(state[name], torch.nan) for name in self.method.reports}
         self.live = torch.arange(batch, device=u.device)  # rows of the full batch that the state still holds
         self.done: Tensor | None = None  # of these, the ones that have stopped
         self.energies: list[Tensor] = []
@@ -115,6 +116,8 @@ class Record:
         self.codes[rows], self.steps[rows] = codes[fired], step
         if self.gradient_norm is not None:
             self.gradient_norm[rows] = state["gradient_norm"][fired].detach()
+        for name, entry in self.report.items():
+            entry[rows] = state[name][fired].detach()
         self.done = (codes > 0) if self.done is None else self.done | (codes > 0)
         stopped = int(self.done.sum())
         self.finished = stopped == len(self.live)
@@ -131,6 +134,8 @@ class Record:
         best, best_violation = self.best[fired], _of(self.best_violation, fired)
         best_u = torch.where(expand(self.at_best[fired], u), u, self.best_u[fired])
         rounding = 8 * torch.finfo(energy.dtype).eps * best.abs()
+        if "slack" in state:  # by which a point can be lower for violating a constraint within its tolerance
+            rounding = rounding + state["slack"][fired]
         settled = torch.isin(codes, torch.tensor(CONVERGED, dtype=torch.uint8, device=codes.device))
         last = settled & (energy <= best + rounding) & self._at_least_the_start(energy, violation, fired)
         if violation is not None and best_violation is not None:
@@ -195,7 +200,15 @@ class Record:
         )
         trace = Trace(torch.stack(self.energies), torch.stack(self.points)) if self.tracing else None
         return Solution(
-            self.u, self.energy, converged, self.steps, self.codes, self.gradient_norm, None, trace
+            self.u,
+            self.energy,
+            converged,
+            self.steps,
+            self.codes,
+            self.gradient_norm,
+            None,
+            trace,
+            self.report,
         )
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from torch import Generator, nn
 
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.Conv3d)
 
 
 def linear(inputs: int, outputs: int, *, bias: bool = True, generator: Generator | None = None) -> nn.Linear:

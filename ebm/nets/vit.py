@@ -20,56 +20,11 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import interpolate, scaled_dot_product_attention
+from torch.nn.functional import interpolate
 
-from ebm.nets.layers import check_sizes, linear, uniform
-
-STD = 0.02
-EPS = 1e-6  # of all layer normalizations, as published (torch's own default is 1e-5)
-
-
-class Attention(nn.Module):
-    """Softmax attention of all tokens to all, in several heads, (B, T, D) -> (B, T, D)."""
-
-    def __init__(self, width: int, heads: int, generator: Generator | None):
-        super().__init__()
-        self.heads = heads
-        self.qkv = _small(width, 3 * width, generator)
-        self.proj = _small(width, width, generator)
-
-    def forward(self, t: Tensor) -> Tensor:
-        q, k, v = (
-            self.qkv(t).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # (B, heads, T, d) each
-        return self.proj(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-
-
-class MLP(nn.Module):
-    """W_2 GELU(W_1 t + b_1) + b_2, (B, T, D) -> (B, T, D)."""
-
-    def __init__(self, width: int, hidden: int, generator: Generator | None):
-        super().__init__()
-        self.fc1 = _small(width, hidden, generator)
-        self.act = nn.GELU()
-        self.fc2 = _small(hidden, width, generator)
-
-    def forward(self, t: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(t)))
-
-
-class Block(nn.Module):
-    """One layer: t + Attention(LN(t)), then + MLP(LN(.)), (B, T, D) -> (B, T, D)."""
-
-    def __init__(self, width: int, heads: int, hidden: int, generator: Generator | None):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=EPS)
-        self.attn = Attention(width, heads, generator)
-        self.norm2 = nn.LayerNorm(width, eps=EPS)
-        self.mlp = MLP(width, hidden, generator)
-
-    def forward(self, t: Tensor) -> Tensor:
-        t = t + self.attn(self.norm1(t))
-        return t + self.mlp(self.norm2(t))
+from ebm.nets.layers import check_sizes, uniform
+from ebm.nets.positions import sincos
+from ebm.nets.transformer import EPS, Block, small_linear, small_normal
 
 
 class Patches(nn.Module):
@@ -155,16 +110,16 @@ class ViT(nn.Module):
         self.grid = self._grid_of(size)
         self.patch_embed = Patches(channels, patch, width, generator)
         if self.extra:
-            self.cls_token = nn.Parameter(_normal(torch.empty(1, 1, width), generator))
+            self.cls_token = nn.Parameter(small_normal(torch.empty(1, 1, width), generator))
         if positions == "sincos":
             fixed = torch.cat([torch.zeros(self.extra, width), sincos(*self.grid, width)])
             self.register_buffer("pos_embed", fixed[None])
         else:
             count = self.extra + self.grid[0] * self.grid[1]
-            self.pos_embed = nn.Parameter(_normal(torch.empty(1, count, width), generator))
+            self.pos_embed = nn.Parameter(small_normal(torch.empty(1, count, width), generator))
         self.blocks = nn.Sequential(*(Block(width, heads, hidden, generator) for _ in range(depth)))
         self.norm = nn.LayerNorm(width, eps=EPS)
-        self.head = nn.Identity() if outputs is None else _small(width, outputs, generator)
+        self.head = nn.Identity() if outputs is None else small_linear(width, outputs, generator)
 
     def embed(self, images: Tensor) -> Tensor:
         """The tokens t_0 with their positions, (B, T, D): the class token first where there is one."""
@@ -201,40 +156,3 @@ class ViT(nn.Module):
         first, patches = self.pos_embed[:, : self.extra], self.pos_embed[:, self.extra :]
         between = interpolate(patches.mT.unflatten(2, self.grid), size=grid, mode="bicubic")
         return torch.cat([first, between.flatten(2).mT], 1)
-
-
-def sincos(rows: int, columns: int, width: int) -> Tensor:
-    """Fixed positions at row r, column c: [sin(cω), cos(cω), sin(rω), cos(rω)], ω_k = 10000^(-4k / width).
-
-    Args:
-        rows, columns: of the grid of patches.
-        width: of a token, a multiple of 4.
-
-    Returns:
-        (rows · columns, width), row by row of the grid.
-
-    Reference: He et al. (2022), "Masked Autoencoders Are Scalable Vision Learners", official code
-    (columns come first).
-
-    Example:
-        >>> sincos(1, 2, 4)
-        tensor([[0.0000, 1.0000, 0.0000, 1.0000],
-                [0.8415, 0.5403, 0.0000, 1.0000]])
-    """
-    omega = 10000 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    r, c = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    angles = torch.stack([c.flatten(), r.flatten()], 1)[:, :, None] * omega  # (P, 2, width/4)
-    return torch.stack([angles.sin(), angles.cos()], 2).flatten(1).to(torch.get_default_dtype())
-
-
-def _small(inputs: int, outputs: int, generator: Generator | None) -> nn.Linear:
-    """A linear layer with weights from N(0, 0.02²) and biases at 0."""
-    layer = linear(inputs, outputs, generator=generator)
-    _normal(layer.weight, generator)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
-def _normal(tensor: Tensor, generator: Generator | None) -> Tensor:
-    """N(0, 0.02²): the official code cuts off at ±2, which is a hundred deviations and never happens."""
-    return nn.init.normal_(tensor, std=STD, generator=generator)

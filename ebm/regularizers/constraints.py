@@ -176,6 +176,43 @@ class Sphere(Regularizer):
         return (self.radius * safe / torch.linalg.vector_norm(safe, dim=-1, keepdim=True)).view_as(v)
 
 
+class Ball(Regularizer):
+    """0 where the vectors along the last dimension have length at most `radius`, else +inf.
+
+    A speed limit: `Ball("actions", 2.45)` holds every action of a plan (B, T, A).
+
+    Args:
+        variable: the name of the variable, (B, ..., D).
+        radius: positive. Inside within 100 eps · radius.
+
+    Raises:
+        ValueError: if `radius` is not positive and finite.
+
+    Example:
+        >>> Ball("a").prox(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), step=torch.ones(2))
+        tensor([[0.6000, 0.8000],
+                [0.3000, 0.4000]])
+        >>> Ball("a", radius=5.0)(a=torch.tensor([[3.0, 4.0], [4.0, 4.0]]))
+        tensor([0., inf])
+    """
+
+    indicator = True
+
+    def __init__(self, variable: str, radius: float = 1.0):
+        super().__init__(variable)
+        if not 0 < radius < torch.inf:
+            raise ValueError(f"radius must be positive and finite; got {radius}.")
+        self.radius = float(radius)
+
+    def cost(self, v: Tensor) -> Tensor:
+        return allowed(torch.linalg.vector_norm(v, dim=-1) <= self.radius * (1 + slack(v)), v)
+
+    def prox(self, v: Tensor, step: Tensor) -> Tensor:
+        """The nearest vectors, v · min(1, radius / |v|), like v; the step changes nothing."""
+        length = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+        return v * (self.radius / length.clamp(min=self.radius))
+
+
 def _width(bound: float | Tensor, v: Tensor) -> float | Tensor:
     """The tolerance at a bound; 0 at an infinite one, where it must not make NaN."""
     size = torch.as_tensor(bound).abs()

@@ -16,6 +16,7 @@ from ebm.energy import Energy
 from ebm.function import energy
 from ebm.infer.gradient import GradientDescent
 from ebm.infer.starts import Zeros
+from ebm.jepa.masked_jepa import MaskedJEPA
 from ebm.joint.byol import BYOL
 from ebm.joint.dino import DINO
 from ebm.joint.moco import MoCo
@@ -28,11 +29,13 @@ from ebm.joint.vicregl import MatchedDistance
 from ebm.latent import min_over
 from ebm.marginal import marginal_over
 from ebm.measure.linear_probe import SoftmaxRegression
+from ebm.nets.patch_predictor import PatchPredictor
+from ebm.nets.patch_vit import PatchViT
 from ebm.nodes import Finite, Grid, Importance
 from ebm.regularized.noisy_autoencoder import NoisyAutoEncoder, NoisyFreeEnergy
 from ebm.regularized.reconstruction import Reconstruction
 from ebm.regularized.sparse_coding import SparseCoding
-from ebm.regularizers.constraints import Box, NonNegative, Simplex, Sphere
+from ebm.regularizers.constraints import Ball, Box, NonNegative, Simplex, Sphere
 from ebm.regularizers.norms import L1, L2, GroupL1, NonNegativeL1
 from ebm.targets.ackley import Ackley
 from ebm.targets.banana import Banana
@@ -65,6 +68,7 @@ def energies() -> dict[str, EnergyMember]:
         **_regularizers(),
         **_models(),
         **_joint(),
+        **_masked(),
         **_made_of_others(),
         **_free_energies(),
     }
@@ -111,6 +115,7 @@ def _regularizers() -> dict[str, EnergyMember]:
         "NonNegative": EnergyMember(NonNegative("z"), {"z": z}),
         "Simplex": EnergyMember(Simplex("z"), {"z": z}),
         "Simplex of total 3": EnergyMember(Simplex("z", 3.0), {"z": deep}),
+        "Ball": EnergyMember(Ball("z", 0.7), {"z": z}),
         "Sphere": EnergyMember(Sphere("z"), {"z": z}),
         "Sphere of radius 2": EnergyMember(Sphere("z", 2.0, dims=2), {"z": deep}),
     }
@@ -158,6 +163,17 @@ def _joint() -> dict[str, EnergyMember]:
         "MatchedDistance": EnergyMember(MatchedDistance(), maps),
         **{type(e).__name__: EnergyMember(e, views) for e in made},
     }
+
+
+def _masked() -> dict[str, EnergyMember]:
+    f = PatchViT((8, 12), 4, channels=1, width=8, depth=1, heads=2, generator=torch.Generator().manual_seed(0))
+    h = PatchPredictor(f.grid, 8, width=8, depth=1, heads=2, generator=torch.Generator().manual_seed(0))
+    x, context = randn(2, 1, 8, 12), torch.tensor([[0, 2, 5], [1, 3, 4]])
+    targets = torch.tensor([[[1, 3], [3, 4]], [[0, 2], [2, 5]]])
+    one = {"x": x, "context": context, "targets": targets}
+    several = {"x": x, "context": (context, context[:, :1]), "targets": (targets, targets[:, :1])}
+    energy = MaskedJEPA(f, h, EMA(f, 0.9), "squared").double()
+    return {"MaskedJEPA": EnergyMember(energy, one), "MaskedJEPA of two masks": EnergyMember(energy, several)}
 
 
 def _made_of_others() -> dict[str, EnergyMember]:

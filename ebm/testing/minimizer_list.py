@@ -12,17 +12,25 @@ from typing import Any
 
 import torch
 
+from ebm.infer.a_star import AStar
 from ebm.infer.adam import Adam
+from ebm.infer.augmented_lagrangian import AugmentedLagrangian
+from ebm.infer.beam_search import BeamSearch
 from ebm.infer.categorical_cem import CategoricalCEM
 from ebm.infer.cem import CEM
 from ebm.infer.coordinate import CoordinateDescent
 from ebm.infer.dynamic_programming import DynamicProgramming
 from ebm.infer.enumerate import Enumerate
 from ebm.infer.gradient import Armijo, GradientDescent, Momentum, Nesterov
+from ebm.infer.icem import ICEM
 from ebm.infer.lbfgs import LBFGS
+from ebm.infer.mcts import MCTS
 from ebm.infer.method import Method
+from ebm.infer.mppi import MPPI
+from ebm.infer.multi_start import MultiStart
 from ebm.infer.newton import Newton, TruncatedNewton
 from ebm.infer.proximal import FISTA, ProximalGradient, SpaRSA
+from ebm.infer.refined import Refined
 from ebm.targets.double_well import DoubleWell
 from ebm.targets.gaussian import Gaussian
 from ebm.targets.himmelblau import Himmelblau
@@ -63,6 +71,8 @@ def minimizers(device: torch.device | str = "cpu") -> dict[str, MinimizerMember]
     few = {"max_steps": 150, "tol": 1e-6}
     loose = {"tol": 1e-3, "reach": 1e-2}
     egg_box = target(Rastrigin().double(), 2 * around, reach=1e-3, **few)
+    egg_box_to_refine = target(Rastrigin().double(), 2 * around)
+    near = {**few, "reach": 1e-4}
     rates = torch.linspace(0.2, 0.45, 4, dtype=torch.float64, device=device)
     fused = 1e-9  # multiply-and-adds are fused in full vectors of SIMD alone, so in rows by their place
     sparse = [shrunk(), shrunk(4), shrunk(2, 3), boxed(3), lasso()]
@@ -84,9 +94,20 @@ def minimizers(device: torch.device | str = "cpu") -> dict[str, MinimizerMember]
         "SpaRSA": MinimizerMember(SpaRSA(), [*sparse, *everywhere()], smooth),
         "CoordinateDescent": MinimizerMember(CoordinateDescent(), [*sparse, *everywhere()], [gaussian]),
         "CEM": MinimizerMember(CEM(400, 40, std=2.0), everywhere(**few), [wells, egg_box]),
+        "ICEM": MinimizerMember(ICEM(200, 20, std=2.0, exponent=0.5), everywhere(**near), [wells, egg_box]),
+        "MPPI": MinimizerMember(MPPI(400, 1.0, std=2.0, shrink=0.9), everywhere(**near)),
+        "MultiStart": MinimizerMember(MultiStart(LBFGS(), 4), everywhere(), [*smooth, valley]),
+        "MultiStart of GradientDescent": MinimizerMember(MultiStart(GradientDescent(rates)), [], [bowl(4)]),
+        "Refined": MinimizerMember(
+            Refined(CEM(200, 20, std=3.0), LBFGS(), 8), everywhere(), [wells, egg_box_to_refine], fused
+        ),
+        "AugmentedLagrangian": MinimizerMember(AugmentedLagrangian(LBFGS()), everywhere(), [gaussian, wells]),
         "CategoricalCEM": MinimizerMember(CategoricalCEM(), [tagging(max_steps=100)]),
         "Enumerate": MinimizerMember(Enumerate(), [tagging()]),
         "Enumerate, given values": MinimizerMember(Enumerate(values), [nearest(values)]),
+        "AStar": MinimizerMember(AStar(), [tagging(), tagging(choices=2, length=5)]),
+        "BeamSearch": MinimizerMember(BeamSearch(20), [tagging(), tagging(choices=2, length=5)]),
+        "MCTS": MinimizerMember(MCTS(), [tagging(), tagging(choices=2, length=5)]),
         "DynamicProgramming": MinimizerMember(
             DynamicProgramming(), [tagging(), tagging(choices=2, length=5)]
         ),

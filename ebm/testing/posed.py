@@ -180,6 +180,9 @@ class Tagging(Staged):
     def key(self, state: tuple[Tensor, Tensor]) -> Tensor:
         return state[0]
 
+    def lower_bound(self, state: tuple[Tensor, Tensor], t: int) -> Tensor:
+        return state[1][:, t:].amin(2).sum(1)
+
 
 def tagging(choices: int = 3, length: int = 4, batch: int = 4, seed: int = 0, **settings: Any) -> Posed:
     """Choices along a sequence, begun at tag 0 throughout; held to all sequences, tried one by one."""

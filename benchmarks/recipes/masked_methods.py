@@ -1,0 +1,151 @@
+"""The methods that `masked_prediction` compares: one encoder f, and what each of them puts on it.
+
+    I-JEPA, V-JEPA    E = ρ(h(f(x at C), C, T) - LN(f_ξ(x)) at T),    masks and distances as published
+    MAE               E = |h(f(x at C), C, T) - pixels at T|²,        random patches (tubes, in clips)
+
+Encoder and decoder of the auto-encoder have the sizes of the JEPA's encoder and predictor. Settings are the
+published ones but where a short training of a small net asks for others: the JEPA's first layer, the
+projection of the patches, stays as it was drawn. Learned, it soon shows little but positions, which are all
+too easy to predict. (Chen, Xie, He, 2021, "An Empirical Study of Training Self-Supervised Vision
+Transformers", sect. 4.1, froze it against instability.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from ebm import Energy
+from ebm.jepa import IJEPA, VJEPA, Masked, MaskedJEPA, MultiBlock, RandomPatches, vjepa_masks
+from ebm.joint import EMA, Shared, linear, update_targets
+from ebm.loss import AverageEnergy, Loss
+from ebm.nets import Patchify, PatchPredictor, PatchViT
+from ebm.train import Callback
+
+HIDDEN_SHARE = {"images": 0.75, "clips": 0.875}  # of the patches; MAE's is 0.75, VideoMAE's 0.9
+Patch = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Nets:
+    """Sizes of the networks.
+
+    Attributes:
+        size, patch: of the data and of a patch, as for `PatchViT`.
+        width, depth, heads: of the encoder.
+        narrow, layers: width and depth of the predictor.
+    """
+
+    size: tuple[int, ...]
+    patch: Patch
+    width: int
+    depth: int
+    heads: int
+    narrow: int
+    layers: int
+
+    @property
+    def kind(self) -> str:
+        """ "images" or "clips"."""
+        return "images" if len(self.size) == 2 else "clips"
+
+    def encoder(self, generator: Generator) -> PatchViT:
+        """f with weights from the generator."""
+        return PatchViT(
+            self.size,  # type: ignore[arg-type]
+            self.patch,
+            channels=1,
+            width=self.width,
+            depth=self.depth,
+            heads=self.heads,
+            generator=generator,
+        )
+
+    def predictor(self, f: PatchViT, generator: Generator, outputs: int | None = None) -> PatchPredictor:
+        """h with weights from the generator."""
+        return PatchPredictor(
+            f.grid,
+            f.width,
+            width=self.narrow,
+            depth=self.layers,
+            heads=self.heads,
+            outputs=outputs,
+            generator=generator,
+        )
+
+
+@dataclass(frozen=True)
+class Method:
+    """What learns an encoder.
+
+    Attributes:
+        energy, loss: what `fit` takes.
+        encode: from data (N, 1, *size) to codes (N, D), the mean over patches, of what is used afterwards.
+    """
+
+    energy: Energy
+    loss: Loss
+    encode: nn.Module
+
+    def callbacks(self, steps: int) -> Sequence[Callback]:
+        """Those that move a target, where there is one."""
+        moves = isinstance(self.energy, MaskedJEPA) and isinstance(self.energy.target, EMA)
+        return [update_targets(self.energy, steps)] if moves else []
+
+
+class Averaged(nn.Module):
+    """The mean of the codes of all patches."""
+
+    def __init__(self, tokens: nn.Module):
+        super().__init__()
+        self.tokens = tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean: Tensor = self.tokens(x).mean(1)
+        return mean
+
+
+def jepa(nets: Nets, decay: float, min_keep: int, generator: Generator) -> Method:
+    """I-JEPA of images, V-JEPA of clips; the codes are the target's, as in the papers."""
+    f = nets.encoder(generator)
+    f.patch_embed.requires_grad_(False)
+    h = nets.predictor(f, generator)
+    target = EMA(f, linear(decay))
+    if nets.kind == "images":
+        return Method(
+            IJEPA(f, h, target),
+            Masked(AverageEnergy(), MultiBlock(f.grid, min_keep=min_keep)),
+            Averaged(target.target),
+        )
+    masks = vjepa_masks(f.grid, min_keep=min_keep)
+    return Method(VJEPA(f, h, target), Masked(AverageEnergy(), masks), Averaged(target.target))
+
+
+def mae(nets: Nets, generator: Generator) -> Method:
+    """The masked auto-encoder: the same with pixels in place of codes."""
+    f = nets.encoder(generator)
+    pixels = Shared(Patchify(nets.patch))
+    h = nets.predictor(f, generator, outputs=pixels(torch.zeros(1, 1, *nets.size)).shape[2])
+    masks = RandomPatches(f.grid, HIDDEN_SHARE[nets.kind])
+    return Method(MaskedJEPA(f, h, pixels, "squared"), Masked(AverageEnergy(), masks), Averaged(f))
+
+
+def flops(method: Method, batch: Tensor, generator: Generator, draws: int = 8) -> float:
+    """Floating-point operations of a training step for each of its images or clips, forward and back.
+
+    Args:
+        method: what learns.
+        batch: a batch of data, (B, 1, *size).
+        generator: of masks, whose sizes differ from step to step.
+        draws: how many steps to average over.
+    """
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        for _ in range(draws):
+            method.loss(method.energy, generator, x=batch).loss.backward()
+    method.energy.zero_grad()
+    return counter.get_total_flops() / (draws * len(batch))

@@ -1,0 +1,45 @@
+"""Joint-embedding predictive architectures: predict codes, not pixels."""
+
+from __future__ import annotations
+
+from ebm.jepa.ijepa import IJEPA
+from ebm.jepa.inverse_dynamics import InverseDynamics
+from ebm.jepa.jepa import JEPA
+from ebm.jepa.masked import Masked
+from ebm.jepa.masked_jepa import MaskedJEPA, MaskedPrediction
+from ebm.jepa.masks import Drawn, Masks, RandomPatches, SeveralMasks
+from ebm.jepa.multi_block import MultiBlock
+from ebm.jepa.prediction import Prediction
+from ebm.jepa.regularizer import CodeRegularizer, Regularized, Sequence
+from ebm.jepa.spread import Covariance, OnFrames, Variance
+from ebm.jepa.temporal import Straightening, TimeSimilarity
+from ebm.jepa.tube_blocks import TubeBlocks, vjepa_masks
+from ebm.jepa.unrolled import UnrolledPrediction
+from ebm.jepa.vjepa import VJEPA
+
+__all__ = [
+    "IJEPA",
+    "JEPA",
+    "VJEPA",
+    "CodeRegularizer",
+    "Covariance",
+    "Drawn",
+    "InverseDynamics",
+    "Masked",
+    "MaskedJEPA",
+    "MaskedPrediction",
+    "Masks",
+    "MultiBlock",
+    "OnFrames",
+    "Prediction",
+    "RandomPatches",
+    "Regularized",
+    "Sequence",
+    "SeveralMasks",
+    "Straightening",
+    "TimeSimilarity",
+    "TubeBlocks",
+    "UnrolledPrediction",
+    "Variance",
+    "vjepa_masks",
+]

@@ -1,0 +1,153 @@
+"""Planners: a planning energy, a method of `minimize`, and where the next solve begins.
+
+    actions      a* = argmin_a E(state, goal, a),      next start: a* without its first action
+    primitives   c* = argmin_c E(state, goal, c),      a* = the actions of the primitives c*
+
+`RecedingHorizon` makes one of what it is given; both answer with a `Decision`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from ebm.choices import Choices
+from ebm.energy import Energy
+from ebm.infer.method import Method, count
+from ebm.infer.minimize import minimize
+from ebm.plan.primitives import PrimitivePlan
+from ebm.plan.surprises import Surprises
+from ebm.plan.trajectory import TrajectoryEnergy
+from ebm.regularizers import Regularizer
+from ebm.solution import Solution
+from ebm.world.model import ModelState, WorldModel, moving
+
+
+class Decision(NamedTuple):
+    """What was decided for B episodes.
+
+    Attributes:
+        actions: what to do from now on, (B, T, A).
+        choice: the primitive that it begins with, (B,) int64; -1 where there are none.
+        solution: of the solve.
+        terms: the energy by term, each (B,).
+    """
+
+    actions: Tensor
+    choice: Tensor
+    solution: Solution
+    terms: dict[str, Tensor]
+
+
+class Planner(ABC):
+    """Decides on actions for encoded states and goals.
+
+    Attributes:
+        model: the world model that it imagines with.
+        horizon: T, the actions in a plan.
+        hold: for how many actions a decision is kept.
+    """
+
+    model: WorldModel
+    horizon: int
+    hold: int
+
+    @abstractmethod
+    def decide(
+        self,
+        state: ModelState,
+        given: Mapping[str, Any],
+        start: Tensor,
+        surprises: Surprises,
+        generator: Generator | None,
+    ) -> Decision:
+        """Plan for B episodes, from a guess of the actions, (B, T, A)."""
+
+    @abstractmethod
+    def cost(self, path: Tensor, actions: Tensor, state: ModelState, given: Mapping[str, Any]) -> Tensor:
+        """What a path (B, T + 1, S) under actions (B, T, A) costs, (B,)."""
+
+
+class ActionPlanner(Planner):
+    """Plans by minimizing a `TrajectoryEnergy` over `actions`; `RecedingHorizon` has the arguments."""
+
+    def __init__(
+        self,
+        energy: TrajectoryEnergy,
+        method: Method,
+        horizon: int,
+        hold: int,
+        subject_to: Sequence[Energy],
+        bounds: Regularizer | None,
+        max_steps: int,
+        tol: float,
+    ):
+        self.energy, self.method, self.model = energy, method, energy.model
+        self.horizon, self.hold = count("horizon", horizon), count("every", hold)
+        self.subject_to = [energy.imagine(each) for each in subject_to]
+        self.target = energy.imagined if bounds is None else energy.imagined + bounds
+        self.max_steps, self.tol = count("max_steps", max_steps, 0), tol
+
+    def decide(
+        self,
+        state: ModelState,
+        given: Mapping[str, Any],
+        start: Tensor,
+        surprises: Surprises,
+        generator: Generator | None,
+    ) -> Decision:
+        known = {"state": state, **given}
+        known = {name: known[name] for name in self.target.variables if name in known}
+        solution = minimize(
+            self.target,
+            {"actions": start},
+            self.method,
+            given=known,
+            subject_to=self.subject_to,
+            max_steps=self.max_steps,
+            tol=self.tol,
+            generator=generator,
+        )
+        actions = solution.value["actions"]  # type: ignore[index]
+        terms = self.energy.imagined.terms(**known, actions=actions)
+        nothing = torch.full((len(actions),), -1, device=actions.device)
+        return Decision(actions, nothing, solution, terms)
+
+    def cost(self, path: Tensor, actions: Tensor, state: ModelState, given: Mapping[str, Any]) -> Tensor:
+        known = {"states": path, "actions": actions, "state": state, **given}
+        cost = self.energy.cost
+        return cost(**{name: known[name] for name in cost.variables})
+
+
+class PrimitivePlanner(Planner):
+    """Plans by minimizing a `PrimitivePlan` over `choices`; `RecedingHorizon` has the arguments."""
+
+    def __init__(self, energy: PrimitivePlan, method: Method, horizon: int, hold: int):
+        self.energy, self.method, self.model = energy, method, energy.model
+        self.length, self.horizon = count("horizon", horizon), horizon * energy.held
+        if count("every", hold) > energy.held:
+            raise ValueError(f"a primitive is {energy.held} actions long; got every={hold}.")
+        self.hold = hold
+
+    def decide(
+        self,
+        state: ModelState,
+        given: Mapping[str, Any],
+        start: Tensor,
+        surprises: Surprises,
+        generator: Generator | None,
+    ) -> Decision:
+        n = len(self.energy.primitives)
+        resting = Choices(self.energy.resting(len(start), self.length), n=n)
+        known = {"state": state, "goal": given["goal"], "surprises": surprises}
+        solution = minimize(self.energy, {"choices": resting}, self.method, given=known, generator=generator)
+        choices = solution.value["choices"]  # type: ignore[index]
+        actions = self.energy.actions(choices).to(start.dtype)
+        return Decision(actions, choices[:, 0], solution, {self.energy.label: solution.energy})
+
+    def cost(self, path: Tensor, actions: Tensor, state: ModelState, given: Mapping[str, Any]) -> Tensor:
+        return torch.linalg.vector_norm(path[:, -1] - moving(given["goal"]), dim=1)

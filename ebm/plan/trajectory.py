@@ -1,0 +1,68 @@
+"""The planning energy: what a sequence of actions would cost, as the world model imagines it.
+
+    E(observation, goal, actions) = C(rollout(enc(observation), actions), actions, enc(goal))
+
+It is an energy of `actions` like any other: `minimize` over them is planning, with whichever method. What is
+observed is encoded once a solve, however many sequences of actions are tried.
+
+Reference: LeCun (2022), "A Path Towards Autonomous Machine Intelligence", sect. 3.1 (mode 2).
+"""
+
+from __future__ import annotations
+
+from ebm.energy import Energy, View
+from ebm.world.model import Encode, Rollout, WorldModel
+
+
+class TrajectoryEnergy(View):
+    """A world model and costs as one energy of (observation, goal, actions).
+
+    Variables of the cost other than `states`, `state`, `actions` and `goal` stay variables. If it has no
+    `goal`, neither has this.
+
+    Args:
+        model: `encode` and `rollout` of a world.
+        cost: an energy of `states` (B, T + 1, S) and any of `actions` (B, T, A), `goal`, `state`: a sum of
+            the costs in `ebm.plan.costs`.
+        latent: the name of a variable that the model's rollout takes too, "z"; None for none.
+
+    Attributes:
+        imagined: the same energy of (state, goal, actions), both already encoded.
+        cost: the energy of (states, actions, goal) as it was given.
+
+    Raises:
+        TypeError: if the model is no `WorldModel`, or the cost no energy of states or actions.
+
+    Example:
+        >>> import torch
+        >>> from ebm import minimize
+        >>> from ebm.infer import LBFGS
+        >>> from ebm.plan import ActionPenalty, GoalDistance
+        >>> from ebm.world import KnownDynamics
+        >>> model = KnownDynamics(lambda s, a: s + a, action_size=2)
+        >>> E = TrajectoryEnergy(model, GoalDistance("end") + 0.1 * ActionPenalty())
+        >>> given = {"observation": torch.zeros(1, 2), "goal": torch.ones(1, 2)}
+        >>> minimize(E, {"actions": torch.zeros(1, 5, 2)}, LBFGS(), given=given).value["actions"][0, 0]
+        tensor([0.1992, 0.1992])
+    """
+
+    def __init__(self, model: WorldModel, cost: Energy, latent: str | None = None):
+        if not isinstance(model, WorldModel):
+            raise TypeError(f"a trajectory is imagined by a WorldModel; got {model!r}.")
+        if not isinstance(cost, Energy) or not {"states", "actions"} & set(cost.variables):
+            raise TypeError(f"the cost is an energy of states or actions; got {cost!r}.")
+        rollout = ("state", "actions") if latent is None else ("state", "actions", latent)
+        imagined = cost
+        if "states" in cost.variables:
+            imagined = cost.compose(states=(Rollout(model), *rollout))
+        encode = Encode(model)
+        sources = {"state": "observation", "goal": "goal"}
+        functions = {name: (encode, of) for name, of in sources.items() if name in imagined.variables}
+        super().__init__(imagined, functions=functions)
+        self.model, self.cost, self.imagined = model, cost, imagined
+
+    def imagine(self, energy: Energy, latent: str | None = None) -> Energy:
+        """Another energy of states, such as a guardrail, as one of (state, actions) of the same model."""
+        if "states" not in energy.variables:
+            return energy
+        return energy.compose(states=(Rollout(self.model), "state", "actions", *([latent] if latent else [])))
