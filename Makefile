@@ -7,18 +7,20 @@ BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 PIP    := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+GPU_SCALE := --steps 30000 --batch 512 --windows 1000000 --hidden 256
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo lab test test-full lint bench figures notebooks gpu-check clean
+.PHONY: help demo lab test test-full lint bench bench-two-rooms gpu-two-rooms figures notebooks gpu-check clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' Makefile
 	@echo "The first use of a target installs what it needs into $(VENV) (PYTHON=$(PYTHON) makes it, 3.11 or newer)."
 	@echo "EBM_DATA=FOLDER says where larger data sets lie, if you have them: \`$(BIN)/ebm info\` tells what is found."
 
-demo: $(VENV)/.stamp-base ## pictures of energies learned from real data, in about 3 minutes (ARGS="--quick" is faster)
+demo: $(VENV)/.stamp-base ## pictures of energies learned from real data, in about 8 minutes (ARGS="--quick" is faster)
 	$(BIN)/ebm demo $(ARGS)
 
 lab: $(VENV)/.stamp-tutorials ## open the tutorials in JupyterLab
@@ -36,6 +38,16 @@ lint: $(VENV)/.stamp-dev ## check style and types
 
 bench: $(VENV)/.stamp-bench ## time this package beside its peers (ARGS="--list" lists, ARGS="sparse_codes" chooses)
 	$(PY) -m benchmarks $(ARGS)
+
+bench-two-rooms: $(VENV)/.stamp-base ## learn Two Rooms three times over and count who arrives, in about two hours; goes on where it was stopped
+	$(PY) -m benchmarks.two_rooms $(ARGS)
+
+gpu-two-rooms: ## the same on CUDA, with python3's own torch if it has one, else in .venv
+	@if $(PYTHON) -c 'import torch' 2>/dev/null; then \
+	  PYTHONPATH=. $(PYTHON) -m benchmarks.two_rooms --device cuda $(GPU_SCALE) $(ARGS); \
+	else \
+	  $(MAKE) --no-print-directory $(VENV)/.stamp-base && $(PY) -m benchmarks.two_rooms --device cuda $(GPU_SCALE) $(ARGS); \
+	fi
 
 figures: $(VENV)/.stamp-base ## remake every figure from its script
 	set -e; for script in figures/[a-z]*.py; do echo "$$script"; $(PY) "$$script"; done

@@ -70,7 +70,7 @@ class Planner:
             max_steps=steps if self.begun else first_steps,
             generator=self.generator,
         )
-        plan = solution.value["actions"]  # type: ignore[call-overload, index]
+        plan = solution.value["actions"]  # type: ignore[index]
         self.plan, self.begun = shifted(plan), True
         return plan[0, 0].clamp(-1, 1)
 

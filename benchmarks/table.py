@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.runner import RESULTS, ROOT
 
+TWO_ROOMS = RESULTS / "two_rooms_cpu.json"
 REPRESENTATIONS = ROOT / "benchmarks" / "recipes" / "results" / "representations_fashion-mnist.json"
 
 
@@ -53,6 +54,8 @@ def table(results: Path = RESULTS) -> str:
     machines: dict[str, None] = {}
     for path in sorted(results.glob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
+        if "cases" not in document:  # a table of its own
+            continue
         lines += rows(document)
         where = "; ".join(document["machine"]["gpus"]) or document["machine"]["cpu"]
         machines[f"{where}, torch {document['versions']['torch']}"] = None
@@ -81,6 +84,43 @@ def representations(path: Path = REPRESENTATIONS) -> str:
     return "\n".join([*lines, "", told, ""])
 
 
+def two_rooms(path: Path = TWO_ROOMS) -> str:
+    """Who arrives in Two Rooms: floors, planners on one model, and models learned without a term."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    settings, rows, total = record["arguments"], record["rows"], record["success"]
+    lines = ["| who | at the goal at the last step | ever | median steps | CPU-ms an action |"]
+    lines.append("|---|---|---|---|---|")
+    for name, row in rows["floors"].items():
+        steps = "" if row["median steps"] is None else f"{row['median steps']:.0f}"
+        lines.append(f"| {name} | {row['last']:.1%} of {row['episodes']} | {row['ever']:.1%} | {steps} | |")
+    for name, row in rows.items():
+        if "95 %" in row:
+            low, high = row["95 %"]
+            steps = "" if row["median steps"] is None else f"{row['median steps']:.0f}"
+            lines.append(
+                f"| {name.removeprefix('planner: ')} | {row['last']:.1%} ({low:.0%} to {high:.0%}) of "
+                f"{row['episodes']} | {row['ever']:.1%} | {steps} | {row['CPU ms an action']:.1f} |"
+            )
+    low, high = total["95 %"]
+    trained = [row["seconds of training"] for name, row in rows.items() if name.startswith("seed")]
+    known = [row for name, row in rows.items() if name.startswith("seed")]
+    missed = [row["probe error"] for row in known]
+    told = (
+        f"{total['reached']} of {total['episodes']} episodes at the goal at the last of 200 steps, "
+        f"{total['share']:.1%} (95 %: {low:.1%} to {high:.1%}): {len(trained)} trainings of "
+        f"{settings['steps']:,} steps of {settings['batch']} windows, {min(trained):.0f} to "
+        f"{max(trained):.0f} s each. What the models know: pushes let through the wall "
+        f"{_span(known, 'leak')}, through the door {_span(known, 'pass')}; a linear probe misses the "
+        f"position by {min(missed):.1f} to {max(missed):.1f} px."
+    )
+    return "\n".join([*lines, "", told, ""])
+
+
+def _span(rows: list[dict[str, Any]], key: str) -> str:
+    values = [row[key] for row in rows]
+    return f"{min(values):.1%} to {max(values):.1%}"
+
+
 def filled(text: str, name: str, content: str) -> str:
     """A page with what lies between the markers of this name replaced."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
@@ -98,6 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     new = filled(filled(text, "benchmarks", table()), "representations", representations())
+    new = filled(new, "two-rooms", two_rooms())
     if check and new != text:
         print(
             "README's tables are not those of the recorded results: run `python -m benchmarks.table`",

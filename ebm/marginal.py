@@ -132,7 +132,7 @@ class MarginalOver(Energy):
         return {"_bound": self.energy.bind(given, binder.generator, like), "_drawn": self.by.draw(binder)}
 
     def forward(self, *, _bound: Bound, _drawn: Tensor | None, **variables: Any) -> Tensor:
-        energies, _, log_weight = self._on_nodes(_bound, _drawn, variables)
+        energies, _, log_weight = self.on_nodes(_bound, _drawn, variables)
         if self.beta == math.inf:
             return energies.amin(1)
         if self.beta == -math.inf:
@@ -141,10 +141,10 @@ class MarginalOver(Energy):
             return (log_weight.exp() * energies).sum(1)
         return torch.logsumexp(log_weight - self.beta * energies, 1) / -self.beta
 
-    def _on_nodes(
+    def on_nodes(
         self, bound: Bound, drawn: Tensor | None, variables: Mapping[str, Any]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Energies (B, K), nodes (B, K, *shape) and log-weights (B, K)."""
+        """Energies (B, K), nodes (B, K, *shape) and log-weights (B, K), of what `prepare` made."""
         here = bound.bind({n: variables[n] for n in self.variables if n in bound.variables})
         binder = Binder(None, here.batch, here.dtype, here.device)
         nodes, log_weight = self.by.place(binder, drawn)
@@ -159,7 +159,7 @@ class MarginalOver(Energy):
         bound = self.bind(variables, generator)
         (term,) = bound.summands
         arguments = bound.arguments(term, {}, {})
-        energies, nodes, log_weight = self._on_nodes(arguments["_bound"], arguments["_drawn"], arguments)
+        energies, nodes, log_weight = self.on_nodes(arguments["_bound"], arguments["_drawn"], arguments)
         if math.isinf(self.beta):
             extreme = energies.amin(1) if self.beta > 0 else energies.amax(1)
             log_p = torch.where(energies == expand(extreme, energies), 0.0, -torch.inf)

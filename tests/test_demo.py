@@ -11,11 +11,14 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from ebm.demo import PARTS, run
 from ebm.demo.part import Part, Picture
+from ebm.demo.rooms import learn
 from ebm.demo.run import MAKERS
+from ebm.world import TwoRooms
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}  # elements of HTML that have no end tag
 
@@ -68,11 +71,13 @@ def check_folder(out: Path) -> Page:
             assert link[1:] in page.ids, link
         elif link != "data:,":  # the icon that there is not
             assert (out / link).is_file(), link
-    pictures = sorted(path.name for path in out.glob("*.png"))
+    pictures = sorted(path.name for path in out.iterdir() if path.suffix in (".png", ".gif"))
     assert sorted(page.images) == pictures
-    assert sorted(path.name for path in out.iterdir()) == sorted([*pictures, "index.html", "numbers.json"])
+    there = sorted(path.name for path in out.iterdir() if path.name != ".training")  # to go on from
+    assert there == sorted([*pictures, "index.html", "numbers.json"])
     for name in pictures:
         image = matplotlib.image.imread(out / name)
+        image = image if image.dtype.kind == "f" else image / 255
         assert min(image.shape[:2]) > 200 and float(image[..., :3].std()) > 0.01, name
     return page
 
@@ -105,7 +110,8 @@ def test_a_part_is_whole(made: tuple[str, Path]) -> None:
 
 def test_a_part_shows_what_its_words_claim(made: tuple[str, Path]) -> None:
     name, out = made
-    check = {"sparse-coding": sparse_coding, "digits": digits, "samplers": samplers}[name]
+    checks = {"sparse-coding": sparse_coding, "digits": digits, "samplers": samplers, "rooms": rooms}
+    check = checks[name]
     check(numbers_of(out)["parts"][name])
 
 
@@ -144,6 +150,25 @@ def samplers(numbers: dict[str, Any]) -> None:
     for name in SAMPLERS:
         shares = numbers["eight modes"][name]["share of draws by mode"]
         assert len(shares) == 8 and sum(shares) == pytest.approx(1, abs=1e-5) and min(shares) > 0.05
+
+
+def rooms(numbers: dict[str, Any]) -> None:
+    """The codes are alive after the few steps of a quick run, which plans are not yet asked of."""
+    assert numbers["training"]["steps"] == 300
+    assert numbers["codes"]["codes spread"] > 0.3 and numbers["codes"]["codes directions"] > 3
+    assert numbers["search"]["places"] > 20
+    assert set(numbers["episodes"]) >= {"planning", "straight ahead", "at random"}
+
+
+def test_the_rooms_go_on_where_they_were_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ebm.demo.rooms.STEPS", 4)
+    monkeypatch.setattr("ebm.demo.rooms.WINDOWS", 100)
+    world, part = TwoRooms(wall=32, door=16), Part("rooms", tmp_path, seed=0, quick=False)
+    first = learn(part, world, 4)
+    again = learn(part, world, 4)  # nothing is left to do
+    assert len(again.history) == 4
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
 
 
 # --- the page without the work ------------------------------------------------------------------------------
@@ -195,6 +220,6 @@ def test_parts_run_in_the_order_asked(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_an_unknown_part_is_told_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="parts sparse-coding, digits, samplers; there is no 'faces'"):
+    with pytest.raises(ValueError, match="parts sparse-coding, digits, samplers, rooms; there is no 'faces'"):
         run(tmp_path / "out", ["samplers", "faces"])
     assert not (tmp_path / "out").exists()

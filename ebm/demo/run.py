@@ -17,6 +17,7 @@ import torch
 from ebm.demo.digits import digits_part
 from ebm.demo.page import page
 from ebm.demo.part import Part
+from ebm.demo.rooms import rooms_part
 from ebm.demo.samplers import samplers_part
 from ebm.demo.sparse_coding import sparse_coding_part
 
@@ -24,6 +25,7 @@ MAKERS: dict[str, Callable[[Part], None]] = {
     "sparse-coding": sparse_coding_part,
     "digits": digits_part,
     "samplers": samplers_part,
+    "rooms": rooms_part,
 }
 PARTS = tuple(MAKERS)
 
@@ -35,7 +37,7 @@ def run(out: Path, parts: Sequence[str] = (), seed: int = 0, quick: bool = False
 
     Args:
         out: the folder; made if it is not there.
-        parts: some of "sparse-coding", "digits", "samplers"; all if empty.
+        parts: some of "sparse-coding", "digits", "samplers", "rooms"; all if empty.
         seed: of all randomness.
         quick: less data and fewer steps.
 

@@ -13,6 +13,7 @@ codes and an asymptotically optimum decoding algorithm".
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -135,7 +136,7 @@ def cheapest_sequence(
                 promise.argsort(dim=1, stable=True)[:, :width].sort(1).values
             )  # in the order of the sequences
             row = torch.arange(len(cost), device=cost.device).unsqueeze(1) * cost.shape[1] + best
-            states = map_rows(states, lambda item, row=row: item.index_select(0, row.flatten()))
+            states = map_rows(states, partial(torch.index_select, dim=0, index=row.flatten()))
             candidate, cost = candidate.gather(1, best), cost.gather(1, best)
         back.append(candidate)
     slot = _forbid_nan(cost + sign * leaf.final(states).view_as(cost)).argmin(1, keepdim=True)  # (B, 1)

@@ -16,7 +16,7 @@ from ebm.infer.staged_term import staged_term
 from ebm.problem import Problem
 from ebm.solution import Stop
 
-PASSES = 3  # of choosing children that are far from one another; what is left over waits for the next wave
+EXACT = "donot_use_mm_for_euclid_dist"  # the product of matrices loses half of the digits
 
 
 class Search(Protocol):
@@ -39,10 +39,10 @@ class Graph:
         final = self._final(self.states, len(u), 1)
         self.place = self._places(self.states).unsqueeze(1)  # (B, M, D)
         self.cost = torch.zeros_like(final)
-        self.order = self.search.greed * final
+        self.order = self._order(self.cost, final)
         self.back = torch.full((len(u), 1, 3), -1, device=u.device)  # parent, choice, depth
         self.back[:, :, 2] = 0
-        self.best, self.best_final = final[:, 0], final[:, 0]
+        self.best, self.best_final = final[:, 0].masked_fill(final[:, 0].isnan(), torch.inf), final[:, 0]
         self.best_back = self.back[:, 0].clone()
         self.radius = torch.as_tensor(
             problem.per_row(search.spacing), dtype=final.dtype, device=u.device
@@ -57,7 +57,8 @@ class Graph:
         if not len(self.rows):
             return False
         rows, n = len(self.rows), self.n - 1  # to rest leads nowhere
-        order, parent = self.order.topk(min(self.search.expand, self.order.shape[1]), largest=False)  # (B, F)
+        # sorted, since topk breaks ties differently beside neighbors with more nodes
+        order, parent = (t[:, : self.search.expand] for t in self.order.sort(dim=1, stable=True))  # (B, F)
         self.order.scatter_(1, parent, torch.inf)
         flat = (torch.arange(rows, device=parent.device)[:, None] * self.cost.shape[1] + parent).flatten()
         states = map_rows(self.states, lambda t: t[flat].repeat_interleave(n, 0))
@@ -67,12 +68,12 @@ class Graph:
         paid, after = self.leaf.stage(states, choice, 0)
         cost = self.cost.gather(1, parent).repeat_interleave(n, 1) + self.sign * paid.view(rows, -1)
         final = self._final(after, rows, depth.shape[1])
-        total = torch.where(order.isfinite().repeat_interleave(n, 1), cost + final, torch.inf)
-        total = total.masked_fill(total.isnan(), torch.inf)
+        cost = cost.masked_fill(~order.isfinite().repeat_interleave(n, 1) | cost.isnan(), torch.inf)
+        total = (cost + final).masked_fill(final.isnan(), torch.inf)
         back = torch.stack([parent.repeat_interleave(n, 1), choice.view(rows, -1), depth + 1], 2)
         self._keep_best(total, final, back)
         place = self._places(after).view(rows, depth.shape[1], -1)
-        new = self._novel(place, cost + self.search.greed * final, total.isfinite())
+        new = self._novel(place, self._order(cost, final), cost.isfinite())
         self._append(new, cost, final, back, place, after)
         return True
 
@@ -84,18 +85,18 @@ class Graph:
     def _novel(self, place: Tensor, order: Tensor, usable: Tensor) -> Tensor:
         """Which children (B, C) are far from all nodes and from one another, (B, C) bool: best first."""
         radius = self.radius[:, None]
-        usable = usable & (torch.cdist(place, self.place).amin(2) > radius)
-        near = torch.cdist(place, place) <= radius.unsqueeze(2)
+        usable = usable & (torch.cdist(place, self.place, compute_mode=EXACT).amin(2) > radius)
+        near = torch.cdist(place, place, compute_mode=EXACT) <= radius.unsqueeze(2)
         # ahead[i, j]: j is near i and comes before it
         number = torch.arange(order.shape[1], device=order.device)
         first = (order[:, None, :] < order[:, :, None]) | (order[:, None, :] == order[:, :, None]) & (
             number < number[:, None]
         )
         ahead, kept = near & first, torch.zeros_like(usable)
-        for _ in range(PASSES):
+        while bool(usable.any()):
             chosen = usable & ~(ahead & usable[:, None, :]).any(2)
             kept |= chosen
-            usable = usable & ~(near & chosen[:, None, :]).any(2)
+            usable = usable & ~chosen & ~(near & chosen[:, None, :]).any(2)
         return kept
 
     def _append(
@@ -104,8 +105,8 @@ class Graph:
         width = int(new.sum(1).max())
         if not width:
             return
-        valid, slot = new.to(torch.uint8).topk(width, dim=1)
-        empty = valid == 0
+        taken, slot = new.to(torch.uint8).sort(dim=1, descending=True, stable=True)  # in their order
+        empty, slot = taken[:, :width] == 0, slot[:, :width]
         flat = (torch.arange(len(slot), device=slot.device)[:, None] * new.shape[1] + slot).flatten()
         rows, old = len(slot), self.cost.shape[1]
 
@@ -116,13 +117,14 @@ class Graph:
             ).flatten(0, 1)
 
         self.states = _zip_rows(joined, self.states, states)
-        order = (cost + self.search.greed * final).gather(1, slot)
+        order = self._order(cost, final).gather(1, slot)
         order = order.masked_fill(empty | (back[:, :, 2].gather(1, slot) >= self.horizon), torch.inf)
         self.order = torch.cat([self.order, order], 1)
         self.cost = torch.cat([self.cost, cost.gather(1, slot)], 1)
         self.back = torch.cat([self.back, back.gather(1, slot[:, :, None].expand(-1, -1, 3))], 1)
         places = place.gather(1, slot[:, :, None].expand(-1, -1, place.shape[2]))
-        self.place = torch.cat([self.place, places.masked_fill(empty[:, :, None], torch.inf)], 1)
+        root = self.place[:, :1].expand_as(places)  # filling, as far from anything as the root is
+        self.place = torch.cat([self.place, torch.where(empty[:, :, None], root, places)], 1)
 
     def _keep_best(self, total: Tensor, final: Tensor, back: Tensor) -> None:
         value, index = total.min(1)
@@ -155,6 +157,10 @@ class Graph:
             setattr(self, name, getattr(self, name)[index])
         flat = (index[:, None] * nodes + torch.arange(nodes, device=index.device)).flatten()
         self.states = map_rows(self.states, lambda t: t[flat])
+
+    def _order(self, cost: Tensor, final: Tensor) -> Tensor:
+        """g + w c_T; where ending is forbidden or NaN it does not guide."""
+        return cost + self.search.greed * torch.where(final.isfinite(), final, 0.0)
 
     def _final(self, states: Any, rows: int, width: int) -> Tensor:
         return (self.sign * self.leaf.final(states)).view(rows, width)

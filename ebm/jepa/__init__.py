@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ebm.jepa.decoder import Decoding, dot_decoder, learn_decoder
 from ebm.jepa.ijepa import IJEPA
 from ebm.jepa.inverse_dynamics import InverseDynamics
 from ebm.jepa.jepa import JEPA
@@ -10,6 +11,7 @@ from ebm.jepa.masked_jepa import MaskedJEPA, MaskedPrediction
 from ebm.jepa.masks import Drawn, Masks, RandomPatches, SeveralMasks
 from ebm.jepa.multi_block import MultiBlock
 from ebm.jepa.prediction import Prediction
+from ebm.jepa.quasimetric import Quasimetric, TemporalDistance
 from ebm.jepa.regularizer import CodeRegularizer, Regularized, Sequence
 from ebm.jepa.spread import Covariance, OnFrames, Variance
 from ebm.jepa.temporal import Straightening, TimeSimilarity
@@ -23,6 +25,7 @@ __all__ = [
     "VJEPA",
     "CodeRegularizer",
     "Covariance",
+    "Decoding",
     "Drawn",
     "InverseDynamics",
     "Masked",
@@ -32,14 +35,18 @@ __all__ = [
     "MultiBlock",
     "OnFrames",
     "Prediction",
+    "Quasimetric",
     "RandomPatches",
     "Regularized",
     "Sequence",
     "SeveralMasks",
     "Straightening",
+    "TemporalDistance",
     "TimeSimilarity",
     "TubeBlocks",
     "UnrolledPrediction",
     "Variance",
+    "dot_decoder",
+    "learn_decoder",
     "vjepa_masks",
 ]

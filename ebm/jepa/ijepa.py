@@ -42,4 +42,5 @@ class IJEPA(MaskedJEPA):
     """
 
     def __init__(self, encoder: nn.Module, predictor: nn.Module, target: Branch | None = None):
-        super().__init__(encoder, predictor, target or EMA(encoder, linear(0.996)), "smooth_l1")
+        slow = EMA(encoder, linear(0.996)) if target is None else target
+        super().__init__(encoder, predictor, slow, "smooth_l1")

@@ -67,7 +67,8 @@ class MaskedPrediction(Energy):
         codes, contexts, blocks = (v if isinstance(v, tuple) else (v,) for v in (s_x, context, targets))
         if not len(codes) == len(contexts) == len(blocks):
             raise ValueError(
-                f"there is one context for each target; got {len(contexts)} contexts and {len(blocks)} targets."
+                f"there is one context for each target; got {len(contexts)} contexts and {len(blocks)} "
+                f"targets."
             )
         s_y = layer_norm(s_y, s_y.shape[-1:])
         parts = [
@@ -79,7 +80,7 @@ class MaskedPrediction(Energy):
     def _distance(self, predicted: Tensor, target: Tensor) -> Tensor:
         if predicted.shape != target.shape:
             raise ValueError(
-                f"the predictor returned {tuple(predicted.shape)} where the targets are {tuple(target.shape)}: "
+                f"the predictor returned {tuple(predicted.shape)} where targets are {tuple(target.shape)}: "
                 f"(B, M, L, D') with D' the width of the target's codes."
             )
         if self.distance == "smooth_l1":

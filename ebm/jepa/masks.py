@@ -89,8 +89,8 @@ class RandomPatches(Masks):
         self.hidden = round(share * self.places)
         if not 0 < self.hidden < self.places:
             raise ValueError(
-                f"RandomPatches hides some patches of {self.places} and leaves some; a share of {share} hides "
-                f"{self.hidden}."
+                f"RandomPatches hides some patches of {self.places} and leaves some; a share of {share} "
+                f"hides {self.hidden}."
             )
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Drawn:

@@ -68,7 +68,7 @@ class Regularized(Loss):
 
     Raises:
         TypeError: if a pair is no number and regularizer; on a call, if the energy has no such variable.
-        ValueError: if a weight is negative.
+        ValueError: if a weight is negative; on a call, if there are other codes than times.
 
     Example:
         >>> from ebm.jepa import TimeSimilarity, UnrolledPrediction
@@ -100,14 +100,22 @@ class Regularized(Loss):
         bound = energy.bind(data, generator)
         loss = bound().mean()
         terms = {ON_DATA: loss.detach()}
-        sequence = Sequence(code_of(bound, self.codes), self.times, data.get(self.actions))
+        codes = code_of(bound, self.codes)
+        if codes.shape[1] != len(self.times):
+            raise ValueError(f"{codes.shape[1]} frames were encoded and {len(self.times)} times are given.")
+        sequence = Sequence(codes, self.times, data.get(self.actions))
         for weight, part in zip(self.weights, self.parts, strict=True):
             value = part(sequence)
             loss = loss + weight * value
-            terms[type(part).__name__] = value.detach()
+            terms[_unused(type(part).__name__, terms)] = value.detach()
         return LossOutput(loss, terms)
 
     @property
     def described(self) -> str:
         parts = zip(self.weights, self.parts, strict=True)
         return " + ".join([self.label, *(f"{weight:g} {type(part).__name__}" for weight, part in parts)])
+
+
+def _unused(name: str, taken: dict[str, Tensor]) -> str:
+    """The name, or with the first number from 2 on under which nothing is kept yet."""
+    return next(n for n in (name, *(f"{name} {k}" for k in range(2, len(taken) + 3))) if n not in taken)

@@ -43,4 +43,5 @@ class VJEPA(MaskedJEPA):
     """
 
     def __init__(self, encoder: nn.Module, predictor: nn.Module, target: Branch | None = None):
-        super().__init__(encoder, predictor, target or EMA(encoder, linear(0.998, stretch=1.25)), "l1")
+        slow = EMA(encoder, linear(0.998, stretch=1.25)) if target is None else target
+        super().__init__(encoder, predictor, slow, "l1")

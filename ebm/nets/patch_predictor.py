@@ -43,7 +43,8 @@ class PatchPredictor(nn.Module):
 
     Example:
         >>> net = PatchPredictor((7, 7), 32, width=16, depth=1, heads=2)
-        >>> context, targets = torch.arange(10).expand(5, 10), torch.arange(40, 46).view(1, 2, 3).expand(5, 2, 3)
+        >>> context = torch.arange(10).expand(5, 10)
+        >>> targets = torch.arange(40, 46).view(1, 2, 3).expand(5, 2, 3)
         >>> net(torch.zeros(5, 10, 32), context, targets).shape
         torch.Size([5, 2, 3, 32])
     """

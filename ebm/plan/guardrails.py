@@ -12,7 +12,7 @@ immutable); Dalal et al. (2018), "Safe Exploration in Continuous Action Spaces".
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -94,6 +94,18 @@ class Brake(Fallback):
 
     def __call__(self, state: ModelState, actions: Tensor) -> Tensor:
         return torch.zeros_like(actions)
+
+
+def checked(guardrails: Sequence[Energy]) -> tuple[Energy, ...]:
+    """Guardrails that can be checked on a path alone.
+
+    Raises:
+        TypeError: if one has other variables than states and actions.
+    """
+    for each in guardrails:
+        if not isinstance(each, Energy) or not set(each.variables) <= {"states", "actions"}:
+            raise TypeError(f"a guardrail is an energy of states and actions; got {each!r}.")
+    return tuple(guardrails)
 
 
 def violations(guardrails: tuple[Energy, ...], states: Tensor, actions: Tensor) -> dict[str, Tensor]:

@@ -88,6 +88,8 @@ class ActionPlanner(Planner):
     ):
         self.energy, self.method, self.model = energy, method, energy.model
         self.horizon, self.hold = count("horizon", horizon), count("every", hold)
+        if hold > horizon:
+            raise ValueError(f"a plan is {horizon} actions long; got every={hold}.")
         self.subject_to = [energy.imagine(each) for each in subject_to]
         self.target = energy.imagined if bounds is None else energy.imagined + bounds
         self.max_steps, self.tol = count("max_steps", max_steps, 0), tol

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ebm.binder import map_rows
+from ebm.binder import batch_of, map_rows
 from ebm.energy import Energy
 from ebm.infer.method import Method, positive
-from ebm.plan.guardrails import Brake, Fallback, violations
+from ebm.plan.guardrails import Brake, Fallback, checked, violations
 from ebm.plan.plan import Memory, Plan, blank
 from ebm.plan.planner import ActionPlanner, Planner, PrimitivePlanner
 from ebm.plan.primitives import PrimitivePlan
@@ -42,17 +42,19 @@ class RecedingHorizon:
         horizon: actions in a plan; for primitives, how many of them.
         every: actions that are done of a plan before the next is made.
         subject_to: guardrails, energies of `states` and `actions` that are allowed where they are <= 0.
-        fallback: what is done where the path ahead breaks a guardrail, or is NaN.
+        fallback: what is done where the path ahead breaks a guardrail, or no plan of finite energy was found,
+            or what is seen is NaN.
         bounds: the world's, an indicator of "actions": candidates are kept in it, and what is done.
-        near: another agent, which takes over where the state is within `within` of the goal.
+        near: another agent, which plans where the state is within `within` of the goal; what is done is held
+            to the bounds and guardrails of this one.
         within: a distance of states, |s - g|.
         surprise: the distance |s - ŝ| of what came of a primitive from what was predicted, from which on it
             is remembered as wrong; None remembers nothing.
         max_steps, tol: of the solve.
 
     Raises:
-        TypeError: if the energy is neither, or a method doesn't suit it.
-        ValueError: for a setting out of its range.
+        TypeError: if the energy is neither, a method doesn't suit it, or a guardrail has other variables.
+        ValueError: for a setting out of its range, or if the other agent plans farther ahead.
 
     Example:
         >>> from ebm.infer import CEM
@@ -93,9 +95,13 @@ class RecedingHorizon:
         else:
             raise TypeError(f"an agent plans with a TrajectoryEnergy or a PrimitivePlan; got {energy!r}.")
         self.energy, self.model = energy, energy.model
-        self.guardrails, self.fallback, self.bounds = tuple(subject_to), fallback or Brake(), bounds
+        self.guardrails, self.fallback, self.bounds = checked(subject_to), fallback or Brake(), bounds
         self.near, self.within = near, positive("within", within, zero=True)
         self.surprise = None if surprise is None else positive("surprise", surprise)
+        if near is not None and near.planner.horizon > self.planner.horizon:
+            raise ValueError(
+                f"near plans at most as far ahead, {self.planner.horizon} actions; got {near.planner.horizon}."
+            )
 
     def start(
         self,
@@ -125,12 +131,13 @@ class RecedingHorizon:
             given: other variables of the energy, B rows first.
 
         Raises:
-            ValueError: if the observation has other rows than the plan.
+            ValueError: if the observation, or what else is given, has other rows than the plan.
         """
         state = self.model.encode(observation)
         known = dict(given) if goal is None else {"goal": self.model.encode(goal), **given}
         return self.step_encoded(plan, state, known)
 
+    @torch.no_grad()
     def step_encoded(
         self, plan: Plan, state: ModelState, given: Mapping[str, Any]
     ) -> tuple[Tensor, Plan, Report]:
@@ -138,6 +145,11 @@ class RecedingHorizon:
         s = moving(state)
         if len(s) != len(plan.actions):
             raise ValueError(f"the plan is of {len(plan.actions)} episodes, the observation of {len(s)}.")
+        for name, value in given.items():
+            if batch_of(value, name) not in (None, len(s)):
+                raise ValueError(f"{name!r} has {batch_of(value, name)} rows, the observation {len(s)}.")
+        if plan.memory is None:  # from now on in the precision of the states
+            plan = plan._replace(actions=plan.actions.to(s.dtype), energy=plan.energy.to(s.dtype))
         memory = blank(s, self.model.action_size) if plan.memory is None else plan.memory
         memory, report = self._look_back(plan, memory, state, given)
         near = self._near(s, given)
@@ -147,7 +159,7 @@ class RecedingHorizon:
                 index = rows.nonzero().flatten()
                 plan, memory = agent._replan(plan, memory, state, given, index, report)
         report.energy = plan.energy
-        action = self._guarded(plan.actions, state, report)
+        action = self._guarded(plan, state, report)
         after = self.model.step(state, action)
         promised = self._cost(s, moving(after), action, state, given)
         memory = memory._replace(expected=moving(after), before=s, action=action, promised=promised)
@@ -187,7 +199,7 @@ class RecedingHorizon:
         begin = plan.actions[rows, : self.planner.horizon]
         decision = self.planner.decide(here, known, begin, memory.surprises.rows(rows), plan.generator)
         fine = decision.actions.isfinite().flatten(1).all(1)
-        new = torch.where(fine[:, None, None], decision.actions, 0.0)
+        new = torch.where(fine[:, None, None], decision.actions, begin)
         actions = torch.zeros_like(plan.actions)
         actions[:, : new.shape[1]] = actions[:, : new.shape[1]].index_copy(0, rows, new)
         chosen = torch.zeros(len(actions), dtype=torch.bool, device=actions.device).index_fill(0, rows, True)
@@ -199,7 +211,9 @@ class RecedingHorizon:
         )
         report.replanned = report.replanned | chosen
         report.solutions.append((rows, decision.solution))
-        report.terms |= decision.terms
+        for name, value in decision.terms.items():
+            terms = report.terms.get(name, torch.full_like(plan.energy, torch.nan))
+            report.terms[name] = terms.index_copy(0, rows, value)
         plan = plan._replace(
             actions=torch.where(chosen[:, None, None], actions, plan.actions),
             left=torch.where(chosen, self.planner.hold, plan.left),
@@ -207,17 +221,22 @@ class RecedingHorizon:
         )
         return plan, memory
 
-    def _guarded(self, actions: Tensor, state: ModelState, report: Report) -> Tensor:
+    def _guarded(self, plan: Plan, state: ModelState, report: Report) -> Tensor:
         """The action that is done: the first planned one, within the bounds, unless a guardrail forbids."""
-        action = actions[:, 0]
-        if self.bounds is not None:
-            action = self.bounds.prox(action, action.new_ones(len(action)))  # type: ignore[operator]
+        action = self._bounded(plan.actions[:, 0])
+        sound = moving(state).flatten(1).isfinite().all(1) & action.isfinite().all(1) & plan.energy.isfinite()
+        report.fallback = ~sound
         if self.guardrails:
-            ahead = torch.cat([action.unsqueeze(1), actions[:, 1:]], 1)
+            ahead = torch.cat([action.unsqueeze(1), plan.actions[:, 1:]], 1)
             report.violation = violations(self.guardrails, self.model.rollout(state, ahead), ahead)
-            report.fallback = torch.stack(list(report.violation.values())).amax(0) > TOLERANCE
-            action = torch.where(report.fallback[:, None], self.fallback(state, action), action)
-        return action
+            report.fallback |= torch.stack(list(report.violation.values())).amax(0) > TOLERANCE
+        safe = self._bounded(self.fallback(state, action))
+        return torch.where(report.fallback[:, None], safe, action)
+
+    def _bounded(self, action: Tensor) -> Tensor:
+        if self.bounds is None:
+            return action
+        return self.bounds.prox(action, action.new_ones(len(action)))  # type: ignore[operator]
 
     def _cost(
         self, before: Tensor, after: Tensor, action: Tensor, state: ModelState, given: Mapping[str, Any]

@@ -21,8 +21,9 @@ class Report:
         replanned: whether a new plan was made, bool.
         energy: of the plan that is followed, when it was made.
         violation: by how much the path ahead breaks the guardrails, by name; none without guardrails.
-        fallback: whether the safe action was done in place of the planned one, bool.
-        terms: the energy of new plans by term, for the episodes `replanned` by the agent itself.
+        fallback: whether the safe action was done in place of the planned one, bool: a guardrail would be
+            broken, the plan's energy is not finite, or what was seen is NaN.
+        terms: the energy of new plans by term.
         solutions: of this step's solves, with the rows they were for: reasons, gradient norms, what methods
             report (effective sample size).
     """

@@ -32,6 +32,7 @@ from ebm.measure.linear_probe import SoftmaxRegression
 from ebm.nets.patch_predictor import PatchPredictor
 from ebm.nets.patch_vit import PatchViT
 from ebm.nodes import Finite, Grid, Importance
+from ebm.plan.risk import CVaR
 from ebm.regularized.noisy_autoencoder import NoisyAutoEncoder, NoisyFreeEnergy
 from ebm.regularized.reconstruction import Reconstruction
 from ebm.regularized.sparse_coding import SparseCoding
@@ -48,7 +49,8 @@ from ebm.targets.mixture import Mixture
 from ebm.targets.rastrigin import Rastrigin
 from ebm.targets.ring import Ring
 from ebm.targets.rosenbrock import Rosenbrock
-from ebm.testing.examples import Example
+from ebm.testing.examples import Example, randn
+from ebm.testing.planning_list import planning_energies
 from ebm.testing.posed import Bowl, Springs
 
 
@@ -71,12 +73,8 @@ def energies() -> dict[str, EnergyMember]:
         **_masked(),
         **_made_of_others(),
         **_free_energies(),
+        **{name: EnergyMember(*pair) for name, pair in planning_energies().items()},
     }
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal numbers in float64, the same for everyone."""
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def _targets() -> dict[str, EnergyMember]:
@@ -166,8 +164,9 @@ def _joint() -> dict[str, EnergyMember]:
 
 
 def _masked() -> dict[str, EnergyMember]:
-    f = PatchViT((8, 12), 4, channels=1, width=8, depth=1, heads=2, generator=torch.Generator().manual_seed(0))
-    h = PatchPredictor(f.grid, 8, width=8, depth=1, heads=2, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    f = PatchViT((8, 12), 4, channels=1, width=8, depth=1, heads=2, generator=generator)
+    h = PatchPredictor(f.grid, 8, width=8, depth=1, heads=2, generator=generator)
     x, context = randn(2, 1, 8, 12), torch.tensor([[0, 2, 5], [1, 3, 4]])
     targets = torch.tensor([[[1, 3], [3, 4]], [[0, 2], [2, 5]]])
     one = {"x": x, "context": context, "targets": targets}
@@ -205,6 +204,7 @@ def _free_energies() -> dict[str, EnergyMember]:
     for nodes in (Finite(randn(5, 1, seed=4)), Grid(-3.0, 3.0, 20), Importance(6, 0 * one, one)):
         name = f"marginal_over {type(nodes).__name__}"
         members[name] = EnergyMember(marginal_over(Springs(), "z", 1.5, nodes), rest)
+        members[f"CVaR {type(nodes).__name__}"] = EnergyMember(CVaR(Springs(), "z", 0.7, nodes), rest)
     return members
 
 

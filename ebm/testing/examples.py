@@ -20,6 +20,11 @@ Example = Mapping[str, Any]
 AnEnergy = TypeVar("AnEnergy", bound=Energy)
 
 
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    """Standard normal numbers in float64, the same for everyone."""
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
 def leading(example: Example) -> Tensor:
     """The first tensor of an example that has a floating dtype; the energy should come out like it.
 

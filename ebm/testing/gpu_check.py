@@ -77,7 +77,14 @@ def all_checks(device: torch.device) -> Iterator[Check]:
             there = problem.to(device=device)
             yield (
                 f"minimizer {name} on {here}",
-                partial(check_minimizer, member.method, [there], tolerance=tolerance, device=device),
+                partial(
+                    check_minimizer,
+                    member.method,
+                    [there],
+                    tolerance=tolerance,
+                    device=device,
+                    bowls=member.bowls,
+                ),
             )
             if not is_stochastic(problems_here[name].method, here):
                 agree = partial(check_solutions_agree, problems_here[name].method, here, member.method, there)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ebm.infer.a_star import AStar
 from ebm.infer.adam import Adam
@@ -31,15 +32,20 @@ from ebm.infer.multi_start import MultiStart
 from ebm.infer.newton import Newton, TruncatedNewton
 from ebm.infer.proximal import FISTA, ProximalGradient, SpaRSA
 from ebm.infer.refined import Refined
+from ebm.plan.collocation import GRASP
+from ebm.plan.costs import ActionPenalty, GoalDistance
+from ebm.plan.trajectory import TrajectoryEnergy
+from ebm.rows import norm
 from ebm.targets.double_well import DoubleWell
 from ebm.targets.gaussian import Gaussian
 from ebm.targets.himmelblau import Himmelblau
 from ebm.targets.rastrigin import Rastrigin
 from ebm.targets.ring import Ring
 from ebm.targets.rosenbrock import Rosenbrock
-from ebm.testing.energy_list import randn
+from ebm.testing.examples import randn
 from ebm.testing.penalized import boxed, lasso, shrunk
 from ebm.testing.posed import Posed, bowl, nearest, springs, tagging, target
+from ebm.world.known import KnownDynamics
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,14 @@ class MinimizerMember:
         problems: on which it is held to the whole contract.
         reaches: more of them, whose answers it has to reach with a true report.
         tolerance: of a neighbor's influence, as in `check_neighbors`.
+        bowls: whether it takes a bowl, as in `check_minimizer`.
     """
 
     method: Method
     problems: Sequence[Posed]
     reaches: Sequence[Posed] = field(default_factory=list)
     tolerance: float = 0.0
+    bowls: bool = True
 
 
 def minimizers(device: torch.device | str = "cpu") -> dict[str, MinimizerMember]:
@@ -102,6 +110,7 @@ def minimizers(device: torch.device | str = "cpu") -> dict[str, MinimizerMember]
             Refined(CEM(200, 20, std=3.0), LBFGS(), 8), everywhere(), [wells, egg_box_to_refine], fused
         ),
         "AugmentedLagrangian": MinimizerMember(AugmentedLagrangian(LBFGS()), everywhere(), [gaussian, wells]),
+        "GRASP": MinimizerMember(GRASP(noise=0.1, iterations=5), [reaching(tol=1e-6)], bowls=False),
         "CategoricalCEM": MinimizerMember(CategoricalCEM(), [tagging(max_steps=100)]),
         "Enumerate": MinimizerMember(Enumerate(), [tagging()]),
         "Enumerate, given values": MinimizerMember(Enumerate(values), [nearest(values)]),
@@ -117,3 +126,20 @@ def minimizers(device: torch.device | str = "cpu") -> dict[str, MinimizerMember]
 def everywhere(**settings: Any) -> list[Posed]:
     """Bowls of shapes (B,), (B, 4) and (B, 2, 3), and two variables at once."""
     return [bowl(**settings), bowl(4, **settings), bowl(2, 3, **settings), springs(**settings)]
+
+
+def reaching(horizon: int = 3, batch: int = 4, **settings: Any) -> Posed:
+    """A plan in the plane, s' = s + a: argmin_a (1/T) Σ_t |s_t - g|² + (1/10T) Σ_t |a_t|² is linear in g."""
+    cost = GoalDistance() + 0.1 * ActionPenalty()
+    energy = TrajectoryEnergy(KnownDynamics(lambda s, a: s + a, action_size=2), cost)
+    given = {"observation": randn(batch, 2), "goal": randn(batch, 2, seed=1)}
+    sums = torch.ones(horizon, horizon, dtype=torch.float64).tril()  # s_t - s_0 = Σ_{u<t} a_u
+    way = (given["goal"] - given["observation"]).unsqueeze(1).expand(-1, horizon, -1)
+    matrix = sums.T @ sums + 0.1 * torch.eye(horizon, dtype=torch.float64)
+    best = torch.linalg.solve(matrix, sums.T @ way)
+
+    def distance(value: dict[str, Tensor]) -> Tensor:
+        return norm(value["actions"] - best.to(value["actions"]))
+
+    over = {"actions": 0.3 * randn(batch, horizon, 2, seed=2)}
+    return Posed(energy, over, given, distance, name="a plan in the plane", **settings)

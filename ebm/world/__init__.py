@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from ebm.world.cart_pole import CartPole
+from ebm.world.disturbed import Disturbed
+from ebm.world.ensemble import Ensemble
 from ebm.world.known import KnownDynamics
+from ebm.world.learning import two_rooms_loss, world_energy
 from ebm.world.model import WorldModel
 from ebm.world.pendulum import Pendulum
 from ebm.world.point_mass import PointMass
@@ -14,6 +17,8 @@ from ebm.world.world import World
 
 __all__ = [
     "CartPole",
+    "Disturbed",
+    "Ensemble",
     "KnownDynamics",
     "Pendulum",
     "PointMass",
@@ -22,4 +27,6 @@ __all__ = [
     "World",
     "WorldModel",
     "random_walks",
+    "two_rooms_loss",
+    "world_energy",
 ]

@@ -1,7 +1,7 @@
 """A world model of Two Rooms: what moves is encoded apart from what stays.
 
-    s = f(dot channel),    c = C · pool(wall channel)
-    h = σ(W₂ σ(W₁ [s, a])),    s' = s + W₅ σ(W₃ h + W₄ (h ∘ c)),    σ = SiLU, W₅ = 0 at the start
+    s = f(dot channel),    [c, d] = C · pool(wall channel)
+    h = σ(W₁ [s, a]),    s' = s + W₄ σ(W₃ σ(W₂ h + G (h ∘ c) + d)),    σ = SiLU, W₄ = 0 at the start
 
 One encoder of both channels would fall into the slow-feature trap: a wall that never moves is the easiest
 thing to predict. And the product h ∘ c lets the walls decide which moves go through; with plain concatenation
@@ -52,21 +52,23 @@ class DotEncoder(nn.Module):
 
 
 class GatedPredictor(nn.Module):
-    """s' = s + W₅ σ(W₃ h + W₄ (h ∘ c)), h = σ(W₂ σ(W₁ [s, a])): (B, S), (B, A), (B, H) -> (B, S)."""
+    """The residual predictor, (B, S), (B, A), (B, 2H) -> (B, S); the context is [c, d]."""
 
     def __init__(self, state_size: int, action_size: int, hidden: int, generator: Generator | None = None):
         super().__init__()
         self.first = linear(state_size + action_size, hidden, generator=generator)
         self.second = linear(hidden, hidden, generator=generator)
-        self.free = linear(hidden, hidden, generator=generator)
         self.gated = linear(hidden, hidden, bias=False, generator=generator)
+        self.third = linear(hidden, hidden, generator=generator)
         self.last = linear(hidden, state_size, generator=generator)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def forward(self, s: Tensor, actions: Tensor, context: Tensor) -> Tensor:
-        h = silu(self.second(silu(self.first(torch.cat([s, actions], 1)))))
-        return s + self.last(silu(self.free(h) + self.gated(h * context)))
+        c, d = context.chunk(2, 1)
+        h = silu(self.first(torch.cat([s, actions], 1)))
+        h = silu(self.second(h) + self.gated(h * c) + d)
+        return s + self.last(silu(self.third(h)))
 
 
 class TwoRoomsModel(WorldModel):
@@ -74,7 +76,7 @@ class TwoRoomsModel(WorldModel):
 
     Args:
         state_size: S, width of s.
-        hidden: H, width of the predictor's layers and of c.
+        hidden: H, width of the predictor's layers, of c and of d.
         generator: source of the weights; the global one if None.
 
     Raises:
@@ -93,11 +95,11 @@ class TwoRoomsModel(WorldModel):
         super().__init__()
         self.code_size = state_size
         self.dots = DotEncoder(SIDE, state_size, generator)
-        self.context = linear((SIDE // POOL) ** 2, hidden, generator=generator)
+        self.context = linear((SIDE // POOL) ** 2, 2 * hidden, generator=generator)
         self.predictor = GatedPredictor(state_size, 2, hidden, generator)
 
     def encode(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """The code of the dot, (B, S), and the context, (B, H), of observations (B, 2, 65, 65) uint8."""
+        """The code of the dot, (B, S), and the context, (B, 2H), of observations (B, 2, 65, 65) uint8."""
         return self.dots(observation[:, 0]), self.see_walls(observation[:, 1])
 
     def encode_frames(self, observations: Tensor) -> tuple[Tensor, ModelState]:
@@ -109,7 +111,7 @@ class TwoRoomsModel(WorldModel):
         )  # walls stay, so they are seen once
 
     def see_walls(self, walls: Tensor) -> Tensor:
-        """The context of wall channels, (B, 65, 65) -> (B, H)."""
+        """The context of wall channels, (B, 65, 65) -> (B, 2H)."""
         pixels = walls.to(self.context.weight.dtype).unsqueeze(1) / 255
         return self.context(avg_pool2d(pixels, POOL).flatten(1))
 

@@ -23,6 +23,7 @@ CHECKED = [pytest.param(m, p, id=f"{n} on {p}") for n, m in MEMBERS.items() for 
 REACHED = [
     pytest.param(m, p, id=f"{n} on {p}") for n, m in MEMBERS.items() for p in (*m.problems, *m.reaches)
 ]
+SMOOTH = [n for n, m in MEMBERS.items() if m.problems and m.bowls and not m.method.discrete]
 EVERY = pytest.mark.parametrize("member, problem", CHECKED)
 
 
@@ -58,7 +59,7 @@ def test_keeps_float32(member: MinimizerMember, problem: Posed) -> None:
     check_dtype(member.method, problem)
 
 
-@pytest.mark.parametrize("name", [n for n, m in MEMBERS.items() if m.problems and not m.method.discrete])
+@pytest.mark.parametrize("name", SMOOTH)
 def test_the_derivative_of_a_solution_is_right(name: str) -> None:
     check_solution_derivative(MEMBERS[name].method)
 

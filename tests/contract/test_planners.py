@@ -1,0 +1,114 @@
+"""The contract of a planner, held by every agent on the list in `ebm.testing.planner_list`, on every problem.
+
+A new agent is put on that list, and inherits all of this.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from torch import Tensor
+
+from ebm.plan import RecedingHorizon, Report
+from ebm.solution import Stop
+from ebm.testing.planner_list import PlanningProblem, planners, problems
+
+STEPS = 8
+AGENTS, PROBLEMS = planners(), problems()
+EVERY = pytest.mark.parametrize("name", AGENTS)
+WHERE = pytest.mark.parametrize("where", PROBLEMS)
+
+
+class Episode:
+    """What an agent did."""
+
+    def __init__(self, agent: RecedingHorizon, problem: PlanningProblem, rows: Tensor | None = None):
+        index = torch.arange(len(problem.start)) if rows is None else rows
+        s, goal = problem.start[index], problem.goal[index]
+        plan = agent.start(len(s), torch.Generator().manual_seed(0))
+        states, actions, self.reports = [s], [], []
+        for _ in range(STEPS):
+            action, plan, report = agent.step(plan, s, goal)
+            s = problem.model.step(s, action)
+            states.append(s)
+            actions.append(action)
+            self.reports.append(report)
+        self.states, self.actions = torch.stack(states, 1), torch.stack(actions, 1)
+        self.distance = (self.states - goal[:, None]).norm(dim=2)
+
+
+@functools.cache
+def episode(name: str, where: str) -> Episode:
+    return Episode(AGENTS[name](PROBLEMS[where]), PROBLEMS[where])
+
+
+@EVERY
+@WHERE
+def test_it_is_better_than_doing_nothing_and_never_worse(name: str, where: str) -> None:
+    done = episode(name, where)
+    start = done.distance[:, 0]
+    assert (done.distance[:2, -1] < 0.3).all()  # from 3 and 2.8 away
+    assert (done.distance[2] <= 1e-9).all()  # it is there, so it stays
+    assert (done.distance.amax(1) <= start + 1e-9).all()
+
+
+@EVERY
+@WHERE
+def test_what_is_promised_is_no_worse_than_doing_nothing(name: str, where: str) -> None:
+    problem, done = PROBLEMS[where], episode(name, where)
+    agent = AGENTS[name](problem)
+    for s, report in zip(done.states.unbind(1), done.reports, strict=False):
+        for index, solution in report.solutions:
+            if "PrimitivePlan" in report.terms and report.terms["PrimitivePlan"][index].isfinite().all():
+                nothing = (s - problem.goal)[index].norm(dim=1)
+            else:
+                still = torch.zeros(len(index), agent.planner.horizon, 2, dtype=s.dtype)
+                nothing = problem.energy(observation=s[index], goal=problem.goal[index], actions=still)
+            assert (solution.energy <= nothing + 1e-12).all()
+
+
+@EVERY
+@WHERE
+def test_bounds_hold_and_all_is_finite(name: str, where: str) -> None:
+    problem, done = PROBLEMS[where], episode(name, where)
+    assert done.actions.isfinite().all() and done.states.isfinite().all()
+    if AGENTS[name](problem).bounds is not None:
+        assert (problem.bounds(actions=done.actions) == 0).all()
+
+
+@EVERY
+@WHERE
+def test_the_same_generator_gives_the_same_actions(name: str, where: str) -> None:
+    again = Episode(AGENTS[name](PROBLEMS[where]), PROBLEMS[where])
+    assert torch.equal(again.actions, episode(name, where).actions)
+
+
+@EVERY
+def test_reports_are_complete(name: str) -> None:
+    done = episode(name, "mud")
+    batch = len(done.states)
+    for t, report in enumerate(done.reports):
+        _complete(report, batch, first=t == 0)
+        if t:  # the model is the truth
+            assert torch.allclose(report.predicted, report.actual) and (report.surprise < 1e-12).all()
+        planned = torch.cat([index for index, _ in report.solutions]) if report.solutions else []
+        assert sorted(map(int, planned)) == report.replanned.nonzero().flatten().tolist()
+        assert not report.fallback.any() and not report.wrong.any()
+    assert done.reports[0].replanned.all()
+
+
+def _complete(report: Report, batch: int, first: bool) -> None:
+    for name in ("predicted", "actual", "surprise", "energy"):
+        value = getattr(report, name)
+        assert value.shape == (batch,) and value.isfinite().all() != (first and name != "energy")
+    for name in ("wrong", "replanned", "fallback"):
+        assert getattr(report, name).shape == (batch,) and getattr(report, name).dtype == torch.bool
+    total = torch.zeros(batch, dtype=torch.float64)
+    for value in report.terms.values():
+        assert value.shape == (batch,)
+        total += value.nan_to_num(0.0)
+    assert torch.allclose(total[report.replanned], report.energy[report.replanned])
+    for _, solution in report.solutions:
+        assert Stop.RUNNING.text not in solution.reasons and Stop.NON_FINITE.text not in solution.reasons
