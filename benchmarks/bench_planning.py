@@ -1,9 +1,11 @@
 """Planning by minimization beside planners of other packages: 20 commands in a closed loop, from 3 seeds.
 
 The same step and cost functions on both sides (`benchmarks.planning`), float32, one thread, horizons of 30
-(the mass) and 20 (the network). Ours minimizes over the plan with L-BFGS from several starts: 40 or 60 steps
-for the first command, then a few from the plan before, moved on by one. So the first command takes longest,
-and is part of the times; the check has the median of the others, and the total cost, the median of the seeds.
+(the mass) and 20 (the network). Ours minimizes over the plan with L-BFGS from several starts: 25 or 40 steps
+for the first plan, then a few from the plan before, moved on; four actions of a plan are done before the next
+is made. To plan anew after every action costs four times as much and gains nothing here: the model is exact,
+and a horizon that moves on with every step trades what is counted for what comes after the last one. Times
+are means over all commands, the first included; the total cost is the median of the seeds.
 """
 
 from __future__ import annotations
@@ -24,26 +26,28 @@ from benchmarks.planning import COMMANDS, Network, Plan, PointMass, World, close
 from ebm import minimize
 from ebm.infer import LBFGS, MultiStart
 
-SEEDS = (0, 1, 2)
+SEEDS = (20, 21, 22)
 Command = Callable[[Tensor], Tensor]
 
 
 class Settings(NamedTuple):
-    """Of our planner: steps and starts of the first command and of the others."""
+    """Of our planner: steps and starts of the first plan and of the others, and how long a plan is followed."""
 
     world: type[World]
+    every: int
     first_steps: int
     first: MultiStart
     steps: int
     then: MultiStart
 
 
-MASS = Settings(
-    PointMass, 40, MultiStart(LBFGS(), 16, 0.5, exponent=3.0), 2, MultiStart(LBFGS(), 16, 0.5, exponent=3.0)
-)
-NETWORK = Settings(
-    Network, 60, MultiStart(LBFGS(), 16, 0.5, exponent=1.0), 8, MultiStart(LBFGS(), 8, 0.3, exponent=1.0)
-)
+def starts(count: int, spread: float, exponent: float) -> MultiStart:
+    """L-BFGS from several starts, with noise that is colored along the plan."""
+    return MultiStart(LBFGS(), count, spread, exponent=exponent)
+
+
+MASS = Settings(PointMass, 4, 25, starts(16, 0.5, 3.0), 5, starts(8, 0.4, 3.0))
+NETWORK = Settings(Network, 4, 40, starts(16, 0.5, 1.0), 15, starts(4, 0.3, 1.0))
 
 
 def shifted(plan: Tensor) -> Tensor:
@@ -52,27 +56,29 @@ def shifted(plan: Tensor) -> Tensor:
 
 
 class Planner:
-    """Ours: minimizes over the plan, and begins each command with the plan before, moved on by one."""
+    """Ours: minimizes over the plan, and begins the next solve at what is left of it."""
 
     def __init__(self, settings: Settings, world: World, seed: int):
         self.settings, self.energy = settings, Plan(world)
         self.generator = torch.Generator().manual_seed(seed)
         self.plan = torch.zeros(1, world.horizon, world.actions)
-        self.begun = False
+        self.commands = 0
 
     def __call__(self, state: Tensor) -> Tensor:
-        _, first_steps, first, steps, then = self.settings
-        solution = minimize(
-            self.energy,
-            {"actions": self.plan},
-            then if self.begun else first,
-            given={"state": state.unsqueeze(0)},
-            max_steps=steps if self.begun else first_steps,
-            generator=self.generator,
-        )
-        plan = solution.value["actions"]  # type: ignore[index]
-        self.plan, self.begun = shifted(plan), True
-        return plan[0, 0].clamp(-1, 1)
+        _, every, first_steps, first, steps, then = self.settings
+        if self.commands % every == 0:
+            solution = minimize(
+                self.energy,
+                {"actions": self.plan},
+                then if self.commands else first,
+                given={"state": state.unsqueeze(0)},
+                max_steps=steps if self.commands else first_steps,
+                generator=self.generator,
+            )
+            self.plan = solution.value["actions"]  # type: ignore[index]
+        action = self.plan[0, 0].clamp(-1, 1)
+        self.plan, self.commands = shifted(self.plan), self.commands + 1
+        return action
 
 
 def mppi(samples: int, iterations: int) -> Callable[[World, int], Command]:

@@ -17,7 +17,7 @@ import torch
 from ebm import __version__, demo
 from ebm.data import data_folders, fashion, find_data
 
-PARTS = ("sparse-coding", "digits", "samplers")
+PARTS = ("sparse-coding", "digits", "samplers", "rooms")
 NEEDED = ("torch", "numpy", "safetensors", "matplotlib", "tqdm", "scikit-learn")
 OPTIONAL = {"numba": "compiled", "scipy": "bench", "jupyterlab": "tutorials", "ipywidgets": "tutorials"}
 
@@ -29,7 +29,7 @@ a way to find the variables that make one small, or a way to give one the right 
 """
 EXAMPLES = """\
 examples:
-  ebm demo                            all three parts, about 3 minutes; open the index.html it names
+  ebm demo                            all four parts, about 8 minutes; open the index.html it names
   ebm demo --quick --out /tmp/look    the same on less data
   ebm demo --only samplers            one part
   ebm info                            versions, devices, and which data sets are found

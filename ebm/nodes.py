@@ -159,6 +159,7 @@ class Importance(Nodes):
         if drawn is None:
             raise ValueError("Importance places nodes from noise; draw it first.")
         mean, std = self.mean.to(drawn), self.std.to(drawn)
-        log_q = (-0.5 * drawn**2 - std.log() - 0.5 * math.log(2 * math.pi)).flatten(2).sum(2)
+        log_q = (-0.5 * drawn**2 - std.log() - 0.5 * math.log(2 * math.pi)).unsqueeze(-1)
+        log_q = log_q.flatten(2).sum(2)  # (B, K), whatever the shape of the latent
         log_weight = torch.zeros_like(log_q) if self.normalized else -log_q
         return mean + std * drawn, log_weight - math.log(self.n)

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ebm import Energy
-from ebm.jepa import IJEPA, VJEPA, Masked, MaskedJEPA, MultiBlock, RandomPatches, vjepa_masks
+from ebm.jepa import IJEPA, VJEPA, Masked, MaskedJEPA, Masks, MultiBlock, RandomPatches, vjepa_masks
 from ebm.joint import EMA, Shared, linear, update_targets
 from ebm.loss import AverageEnergy, Loss
 from ebm.nets import Patchify, PatchPredictor, PatchViT
@@ -54,6 +54,11 @@ class Nets:
         """ "images" or "clips"."""
         return "images" if len(self.size) == 2 else "clips"
 
+    @property
+    def times(self) -> int:
+        """Steps of time in the grid of patches; 1 for images."""
+        return self.size[0] // self.patch[0] if isinstance(self.patch, tuple) else 1
+
     def encoder(self, generator: Generator) -> PatchViT:
         """f with weights from the generator."""
         return PatchViT(
@@ -85,7 +90,7 @@ class Method:
 
     Attributes:
         energy, loss: what `fit` takes.
-        encode: from data (N, 1, *size) to codes (N, D), the mean over patches, of what is used afterwards.
+        encode: from data (N, 1, *size) to the codes that are used afterwards, `Averaged` ones.
     """
 
     energy: Energy
@@ -99,31 +104,31 @@ class Method:
 
 
 class Averaged(nn.Module):
-    """The mean of the codes of all patches."""
+    """The mean of the codes of all patches of an image, (N, D); of a clip one for each time, (N, T · D).
 
-    def __init__(self, tokens: nn.Module):
+    A mean over all times would say little of the order in which things happen.
+    """
+
+    def __init__(self, tokens: nn.Module, times: int = 1):
         super().__init__()
-        self.tokens = tokens
+        self.tokens, self.times = tokens, times
 
     def forward(self, x: Tensor) -> Tensor:
-        mean: Tensor = self.tokens(x).mean(1)
+        mean: Tensor = self.tokens(x).unflatten(1, (self.times, -1)).mean(2).flatten(1)
         return mean
 
 
 def jepa(nets: Nets, decay: float, min_keep: int, generator: Generator) -> Method:
-    """I-JEPA of images, V-JEPA of clips; the codes are the target's, as in the papers."""
+    """I-JEPA of images, V-JEPA of clips."""
     f = nets.encoder(generator)
     f.patch_embed.requires_grad_(False)
     h = nets.predictor(f, generator)
-    target = EMA(f, linear(decay))
+    target, encode = EMA(f, linear(decay)), Averaged(f, nets.times)
     if nets.kind == "images":
-        return Method(
-            IJEPA(f, h, target),
-            Masked(AverageEnergy(), MultiBlock(f.grid, min_keep=min_keep)),
-            Averaged(target.target),
-        )
+        masks: Masks = MultiBlock(f.grid, min_keep=min_keep)
+        return Method(IJEPA(f, h, target), Masked(AverageEnergy(), masks), encode)
     masks = vjepa_masks(f.grid, min_keep=min_keep)
-    return Method(VJEPA(f, h, target), Masked(AverageEnergy(), masks), Averaged(target.target))
+    return Method(VJEPA(f, h, target), Masked(AverageEnergy(), masks), encode)
 
 
 def mae(nets: Nets, generator: Generator) -> Method:
@@ -131,8 +136,8 @@ def mae(nets: Nets, generator: Generator) -> Method:
     f = nets.encoder(generator)
     pixels = Shared(Patchify(nets.patch))
     h = nets.predictor(f, generator, outputs=pixels(torch.zeros(1, 1, *nets.size)).shape[2])
-    masks = RandomPatches(f.grid, HIDDEN_SHARE[nets.kind])
-    return Method(MaskedJEPA(f, h, pixels, "squared"), Masked(AverageEnergy(), masks), Averaged(f))
+    masks = Masked(AverageEnergy(), RandomPatches(f.grid, HIDDEN_SHARE[nets.kind]))
+    return Method(MaskedJEPA(f, h, pixels, "squared"), masks, Averaged(f, nets.times))
 
 
 def flops(method: Method, batch: Tensor, generator: Generator, draws: int = 8) -> float:

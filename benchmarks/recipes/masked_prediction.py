@@ -39,7 +39,7 @@ FOLDER = Path(__file__).parent / "results"
 JEPA = {"images": "I-JEPA", "clips": "V-JEPA"}
 OWN = {
     "images": ("steps", "min_keep", "train_images"),
-    "clips": ("clip_steps", "clip_batch", "train_clips", "test_clips"),
+    "clips": ("clip_steps", "clip_batch", "clip_min_keep", "train_clips", "test_clips"),
 }
 
 
@@ -55,6 +55,7 @@ class Arguments:
     decay: float = option(0.05, "weight decay")
     target: float = option(0.996, "decay of the target at first; linear to 1")
     min_keep: int = option(10, "patches that I-JEPA's context has to keep, fewer are too few")
+    clip_min_keep: int = option(5, "places that V-JEPA's context has to keep, fewer are too few")
     width: int = option(64, "of a token")
     depth: int = option(4, "of the encoder")
     heads: int = option(4, "of attention")
@@ -136,7 +137,7 @@ def methods(task: Task, arguments: Arguments) -> dict[str, tuple[Method, int, fl
         JEPA[task.nets.kind]: jepa(
             task.nets,
             arguments.target,
-            arguments.min_keep if task.nets.kind == "images" else 0,
+            arguments.min_keep if task.nets.kind == "images" else arguments.clip_min_keep,
             _seeded(arguments),
         ),
         "MAE": mae(task.nets, _seeded(arguments)),
@@ -224,7 +225,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
             record["arguments"][kind], record["rows"][kind] = settings(kind, arguments), {}
         rows, task = record["rows"][kind], images if kind == "images" else clip_task(arguments)
         pixels = nn.Flatten() if kind == "images" else nn.Sequential(nn.AvgPool3d(2), nn.Flatten())
-        untrained = Averaged(task.nets.encoder(_seeded(arguments)))
+        untrained = Averaged(task.nets.encoder(_seeded(arguments)), task.nets.times)
         for row, encode in {"raw pixels": pixels, "random features": untrained}.items():
             if row not in rows:
                 keep(kind, row, encode, task, {})

@@ -74,7 +74,9 @@ def _flooded(
     flood = GraphSearch(method.spacing, method.expand, method.waves, greed=0.0)
     graph = Graph(flood, *pose(energy, {"choices": choices}, given))
     places, depth = graph.place[0], graph.back[0, :, 2]
-    while graph.wave():
+    for _ in range(method.waves):
+        if not graph.wave():
+            break
         places, depth = graph.place[0], graph.back[0, :, 2]
     return places, depth * energy.held
 

@@ -189,20 +189,15 @@ def imagined(problem: Problem) -> tuple[WorldModel, ModelState, ModelState]:
         TypeError: if there is no such thing in the problem.
     """
     terms = problem.bound.summands
-    paths = {
-        id(e): e
-        for term in terms
-        for _, a in term.arguments
-        for e in applied(a)
-        if isinstance(e.module, Rollout)
-    }
+    found = [e for term in terms for _, a in term.arguments for e in applied(a)]
+    paths = {id(e): (e, e.module) for e in found if isinstance(e.module, Rollout)}
     goals = {e.key for term in terms for name, e in term.arguments if name == "goal" and isinstance(e, Held)}
-    path = next(iter(paths.values()), None)
-    if path is None or len(paths) > 1 or len(goals) != 1:
+    if len(paths) != 1 or len(goals) != 1:
         raise TypeError(
             "GRASP plans with a TrajectoryEnergy that has one goal, all but its actions given; this problem "
             f"has {len(paths)} imagined trajectories and {len(goals)} goals."
         )
+    ((path, rollout),) = paths.values()
     state, actions, *latent = path.arguments
     if latent or not isinstance(state, Held) or not isinstance(actions, Free) or len(problem.shapes) > 1:
         raise TypeError(
@@ -210,7 +205,7 @@ def imagined(problem: Problem) -> tuple[WorldModel, ModelState, ModelState]:
             f"the free variables here are {', '.join(problem.shapes)}. Plan over several cases by CEM."
         )
     held = problem.bound.held
-    return path.module.model, held[state.key], held[goals.pop()]
+    return rollout.model, held[state.key], held[goals.pop()]
 
 
 def applied(expression: Expression) -> Iterator[Apply]:

@@ -100,7 +100,7 @@ class RecedingHorizon:
         self.surprise = None if surprise is None else positive("surprise", surprise)
         if near is not None and near.planner.horizon > self.planner.horizon:
             raise ValueError(
-                f"near plans at most as far ahead, {self.planner.horizon} actions; got {near.planner.horizon}."
+                f"near plans no farther ahead, {self.planner.horizon} actions; got {near.planner.horizon}."
             )
 
     def start(
@@ -172,6 +172,7 @@ class RecedingHorizon:
         """Compare what came with what was expected, and remember where a primitive surprised."""
         s = moving(state)
         actual = self._cost(memory.before, s, memory.action, state, given)
+        actual = actual.where(memory.action.isfinite().all(1), torch.nan)  # nothing was done yet
         surprise = _distance(s, memory.expected)
         done = (plan.left <= 0) & (memory.choice >= 0)
         wrong = done & (_distance(s, memory.foreseen) > (self.surprise or torch.inf))

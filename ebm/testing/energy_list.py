@@ -204,7 +204,9 @@ def _free_energies() -> dict[str, EnergyMember]:
     for nodes in (Finite(randn(5, 1, seed=4)), Grid(-3.0, 3.0, 20), Importance(6, 0 * one, one)):
         name = f"marginal_over {type(nodes).__name__}"
         members[name] = EnergyMember(marginal_over(Springs(), "z", 1.5, nodes), rest)
-        members[f"CVaR {type(nodes).__name__}"] = EnergyMember(CVaR(Springs(), "z", 0.7, nodes), rest)
+    for cases in (Finite(randn(5, 1, seed=4)), Importance(6, 0 * one, one, normalized=True)):
+        name = f"CVaR by {type(cases).__name__}"
+        members[name] = EnergyMember(CVaR(Springs(), "z", 0.7, cases), rest)
     return members
 
 

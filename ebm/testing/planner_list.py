@@ -126,4 +126,4 @@ def _walk(s: Tensor, a: Tensor) -> Tensor:
 
 def _mud(s: Tensor, a: Tensor) -> Tensor:
     """Slow on the left, faster on the right."""
-    return s + a * (0.4 + 0.6 * torch.sigmoid(4 * s[..., :1] - 4))
+    return s + a * (0.6 + 0.4 * torch.sigmoid(4 * s[..., :1] - 4))

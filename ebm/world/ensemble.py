@@ -71,20 +71,25 @@ class Ensemble(WorldModel):
             raise ValueError(f"an ensemble has members, with actions of one size; got sizes {sizes}.")
         self.models, self.action_size = nn.ModuleList(models), sizes[0]
 
+    @property
+    def worlds(self) -> list[WorldModel]:
+        """The members, in order."""
+        return [model for model in self.models if isinstance(model, WorldModel)]
+
     def members(self) -> Tensor:
         """The numbers of the members, 0 ... K-1, (K,) int64, to integrate over with `Finite`."""
         return torch.arange(len(self.models))
 
     def encode(self, observation: Any) -> ModelState:
-        return self.models[0].encode(observation)
+        return self.worlds[0].encode(observation)
 
     def encode_frames(self, observations: Tensor) -> tuple[Tensor, ModelState]:
-        return self.models[0].encode_frames(observations)
+        return self.worlds[0].encode_frames(observations)
 
     def step(self, state: ModelState, actions: Tensor, z: Tensor | None = None) -> ModelState:
         """The next states of the members z, (B,) or (B, 1) int64; of z = None the mean of all."""
         if z is None:
-            mean = torch.stack([moving(model.step(state, actions)) for model in self.models]).mean(0)
+            mean = torch.stack([moving(model.step(state, actions)) for model in self.worlds]).mean(0)
             return mean if isinstance(state, Tensor) else (mean, *state[1:])
         after = self._by_member(z, lambda model, s, a: moving(model.step(s, a)), state, actions)
         return after if isinstance(state, Tensor) else (after, *state[1:])
@@ -97,7 +102,7 @@ class Ensemble(WorldModel):
 
     def paths(self, state: ModelState, actions: Tensor) -> Tensor:
         """What every member foresees under actions (B, T, A), (B, K, T + 1, S)."""
-        return torch.stack([model.rollout(state, actions) for model in self.models], 1)
+        return torch.stack([model.rollout(state, actions) for model in self.worlds], 1)
 
     def _by_member(
         self,
@@ -111,10 +116,10 @@ class Ensemble(WorldModel):
         order = number.argsort(stable=True)
         counts = torch.bincount(number, minlength=len(self.models)).tolist()
         parts = []
-        for model, rows in zip(self.models, order.split(counts), strict=True):
+        for model, rows in zip(self.worlds, order.split(counts), strict=True):
             if len(rows) or not len(order):
                 own = map_rows(state, partial(torch.index_select, dim=0, index=rows))
-                parts.append(function(model, own, actions.index_select(0, rows)))  # type: ignore[arg-type]
+                parts.append(function(model, own, actions.index_select(0, rows)))
         joined = torch.cat(parts)
         return torch.empty_like(joined).index_copy(0, order, joined)
 

@@ -1,4 +1,4 @@
-"""Ensembles and disturbances: members row by row, by brute force, and what is done with the latent variable."""
+"""Ensembles and disturbances: members row by row by brute force, and what is done with the latent."""
 
 from __future__ import annotations
 

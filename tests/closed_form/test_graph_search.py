@@ -1,4 +1,4 @@
-"""Graph search against breadth-first search in mazes, and against its promises where states are continuous."""
+"""Graph search against breadth-first search in mazes, and its promises where states are continuous."""
 
 from __future__ import annotations
 
@@ -221,11 +221,11 @@ def test_forbidden_and_nan_costs_are_avoided(seed, greed, expand):
     assert (found.energy.nan_to_num(nan=torch.inf) == best).all()
 
 
-# Continuous places --------------------------------------------------------------------------------------------
+# Continuous places ------------------------------------------------------------------------------------------
 
 
 class Roam(Staged):
-    """Steps of length 1 along 7 headings, in a box of side 8 around the start."""
+    """Steps of length 1 along 7 headings, each at a cost of 0.3, in a box of side 8 around the start."""
 
     rest = 7
 
@@ -241,7 +241,7 @@ class Roam(Staged):
         at, begin, goal = state
         to = at + self.moves[choice]
         inside = ((to - begin).abs() <= 4).all(1)
-        return torch.where(inside, (choice != self.rest).double(), torch.inf), (to, begin, goal)
+        return torch.where(inside, 0.3 * (choice != self.rest).double(), torch.inf), (to, begin, goal)
 
     def final(self, state):
         return torch.linalg.vector_norm(state[0] - state[2], dim=1)
@@ -253,7 +253,10 @@ class Roam(Staged):
 def grown(method: GraphSearch, batch: int = 1) -> Graph:
     """The graph of a search that went on until no place was left."""
     over = Choices(torch.full((batch, 60), Roam.rest), n=8)
-    known = {"begin": torch.zeros(batch, 2).double(), "goal": torch.tensor([[9.0, 1.0]]).double().expand(batch, 2)}
+    known = {
+        "begin": torch.zeros(batch, 2).double(),
+        "goal": torch.tensor([[9.0, 1.0]]).double().expand(batch, 2),
+    }
     problem, u = pose(Roam(), over, known, (), None, None, False)
     graph = Graph(method, problem, u)
     while bool(graph.order.isfinite().any()):
@@ -283,9 +286,9 @@ def test_spacing_is_per_row():
         one = {name: value[:1] for name, value in known.items()}
         alone = minimize(Roam(), Choices(over[:1], n=8), GraphSearch(float(r), waves=500), given=one)
         assert torch.equal(found.value[row], alone.value[0]) and found.energy[row] == alone.energy[0]
-    assert len(set(found.energy.tolist())) == 3  # coarser graphs come less near
+    assert found.energy[0] <= found.energy[1] < found.energy[2]  # a coarse graph comes less near
     counts = [grown(GraphSearch(float(r), waves=500)).place.shape[1] for r in sizes]
-    assert counts[0] > 2 * counts[1] > 8 * counts[2]
+    assert counts[0] > 1.5 * counts[1] and counts[1] > 20 and counts[2] == 1  # a step is within 2.0
 
 
 def test_what_has_no_place_or_rest_is_refused():

@@ -1,4 +1,4 @@
-"""JEPA in its forms: what the energy is, where gradients flow, which latents explain everything, and collapse."""
+"""JEPA in its forms: the energy, where gradients flow, which latents explain everything, collapse."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def encoder(seed: int = 0) -> nn.Sequential:
     return mlp(D, 6, S, activation=nn.Tanh, generator=seeded(seed)).double()
 
 
-# The forms ----------------------------------------------------------------------------------------------------
+# The forms --------------------------------------------------------------------------------------------------
 
 
 def test_joint_embedding_and_deterministic_prediction():
@@ -124,7 +124,7 @@ def test_a_noisy_latent_is_marginalized_in_closed_form():
     assert ((found - expected).abs() < 4 * error).all() and (error < 0.02).all()
 
 
-# How much a latent may know -----------------------------------------------------------------------------------
+# How much a latent may know ---------------------------------------------------------------------------------
 
 
 def test_a_latent_that_is_too_rich_explains_everything_and_a_discrete_one_does_not():
@@ -142,7 +142,7 @@ def test_a_latent_that_is_too_rich_explains_everything_and_a_discrete_one_does_n
     assert torch.allclose(limited(x=x, y=anything), off) and off.median() > 1
 
 
-# Targets ------------------------------------------------------------------------------------------------------
+# Targets ----------------------------------------------------------------------------------------------------
 
 
 def gradients(E: Energy, f: nn.Module) -> list[Tensor]:
@@ -199,7 +199,7 @@ def test_codes_for_a_criterion_come_from_the_same_pass():
     assert torch.allclose(loss, VICReg()(f(X), f(Y)).loss)
 
 
-# Collapse -----------------------------------------------------------------------------------------------------
+# Collapse ---------------------------------------------------------------------------------------------------
 
 
 def bouncing(n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -210,12 +210,13 @@ def bouncing(n: int) -> tuple[Tensor, Tensor, Tensor]:
     q = p + a
     q = torch.where(q > 1, 2 - q, q.abs())
     pixels = torch.linspace(0, 1, 8)
-    return tuple(torch.exp(-((each - pixels) ** 2) / 0.02) for each in (p, q)) + (a,)
+    x, y = (torch.exp(-((each - pixels) ** 2) / 0.02) for each in (p, q))
+    return x, y, a
 
 
 def trained(regularized: bool) -> tuple[str, float, float]:
     """The verdict on the codes, the energy of what followed, and that of what followed elsewhere."""
-    x, y, a = bouncing(256)
+    x, y, a = bouncing(128)
     f = mlp(8, 32, 4, activation=nn.SiLU, generator=seeded(1))
     h = mlp(5, 32, 4, activation=nn.SiLU, generator=seeded(2))
 
@@ -230,9 +231,9 @@ def trained(regularized: bool) -> tuple[str, float, float]:
     E = JEPA(f, Predictor(), conditions=("a",))
     loss: Loss = AverageEnergy()
     if regularized:
-        loss = 5.0 * loss + OnCodes(VICReg(), "s_x", "s_y")
-    optimizer = torch.optim.Adam(E.parameters(), lr=0.01)
-    for _ in range(250):
+        loss = 5.0 * loss + OnCodes(VICReg(0.0, 25.0, 25.0), "s_x", "s_y")
+    optimizer = torch.optim.Adam(E.parameters(), lr=0.02)
+    for _ in range(150):
         optimizer.zero_grad()
         loss(E, x=x, y=y, a=a).loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""Agents step by step: what is promised, bounded, kept, remembered and refused, on worlds with known answers."""
+"""Agents step by step: what is promised, bounded, kept, remembered and refused, where answers are known."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def rows(*values: list[float]) -> Tensor:
 def cem(**settings: Any) -> RecedingHorizon:
     energy = settings.pop("energy", TO_GOAL)
     return RecedingHorizon(
-        energy, CEM(100, 10, std=0.5), **{"horizon": 4, "max_steps": 5, "bounds": Box("actions", -1, 1)} | settings
+        energy,
+        CEM(100, 10, std=0.5),
+        **{"horizon": 4, "max_steps": 5, "bounds": Box("actions", -1, 1)} | settings,
     )
 
 
@@ -181,15 +183,15 @@ def test_the_terms_add_up_to_the_energy():
 def test_what_the_method_reports_is_there():
     s, goal = rows([0.0, 0.0]), rows([2.0, 1.0])
     agent = RecedingHorizon(TO_GOAL, MPPI(50, 0.1, std=0.5), horizon=4, max_steps=2)
-    (index, solution), = agent.step(agent.start(1, seeded()), s, goal)[2].solutions
+    ((index, solution),) = agent.step(agent.start(1, seeded()), s, goal)[2].solutions
     assert index.tolist() == [0] and solution.reasons == ["max steps"]
     assert 1 <= float(solution.report["effective_sample_size"]) <= 50
     agent = RecedingHorizon(TO_GOAL, LBFGS(), horizon=4, max_steps=50, tol=1e-8)
-    (_, solution), = agent.step(agent.start(1), s, goal)[2].solutions
+    ((_, solution),) = agent.step(agent.start(1), s, goal)[2].solutions
     assert solution.gradient_norm.max() <= 1e-8 and solution.reasons == ["gradient"]
 
 
-# Surprises ----------------------------------------------------------------------------------------------------
+# Surprises --------------------------------------------------------------------------------------------------
 
 
 def primitive_agent(**settings: Any) -> RecedingHorizon:
@@ -229,7 +231,7 @@ def test_only_the_episode_that_was_surprised_remembers():
     agent = primitive_agent()
     goal = rows([4.0, 0.0], [4.0, 0.0])
     plan, s = agent.start(2), rows([0.0, 0.0], [0.0, 0.0])
-    for t in range(3):
+    for _ in range(3):
         action, plan, report = agent.step(plan, s, goal)
         s = s + action * torch.tensor([[0.0], [1.0]])  # the first stands still whatever it does
     assert report.wrong.tolist() == [True, False] and report.replanned.all()
@@ -238,7 +240,7 @@ def test_only_the_episode_that_was_surprised_remembers():
     assert report.energy[0] > report.energy[1]
 
 
-# Near the goal ------------------------------------------------------------------------------------------------
+# Near the goal ----------------------------------------------------------------------------------------------
 
 
 def test_the_other_agent_takes_over_near_the_goal():
@@ -252,15 +254,17 @@ def test_the_other_agent_takes_over_near_the_goal():
         close = apart < 1.5
         assert (action[close].norm(dim=1) < 0.26).all() and report.replanned[close].all()
         assert torch.allclose(action[~close].norm(dim=1), torch.ones(int((~close).sum()), dtype=s.dtype))
-        assert set(report.terms) == {"GoalDistance"} | ({"PrimitivePlan"} if "PrimitivePlan" in report.terms else set())
+        assert set(report.terms) == {"GoalDistance"} | (
+            {"PrimitivePlan"} if "PrimitivePlan" in report.terms else set()
+        )
         assert (report.terms["GoalDistance"].isfinite() == close).all()
         s = s + action
     assert (s - goal).norm(dim=1).max() < 0.01
-    with pytest.raises(ValueError, match="at most as far ahead, 16 actions; got 17"):
+    with pytest.raises(ValueError, match="no farther ahead, 16 actions; got 17"):
         primitive_agent(near=cem(horizon=17), within=1.0)
 
 
-# What goes wrong ----------------------------------------------------------------------------------------------
+# What goes wrong --------------------------------------------------------------------------------------------
 
 
 METHODS = {
@@ -311,7 +315,9 @@ def test_a_cost_that_is_nowhere_finite_ends_in_the_fallback(worth):
 
 def test_a_model_that_is_nan_in_part_is_planned_around():
     holes = KnownDynamics(lambda s, a: torch.where((s + a)[:, 1:] > 0.5, torch.nan, s + a), 2)
-    reports, path = walk(cem(energy=TrajectoryEnergy(holes, GoalDistance())), rows([0.0, 0.0]), rows([2.0, 3.0]), 5)
+    reports, path = walk(
+        cem(energy=TrajectoryEnergy(holes, GoalDistance())), rows([0.0, 0.0]), rows([2.0, 3.0]), 5
+    )
     assert path.isfinite().all() and (path[..., 1] <= 0.5).all() and abs(path[0, -1, 0] - 2) < 0.2
     assert not torch.stack([r.fallback for r in reports]).any()
 
@@ -319,7 +325,7 @@ def test_a_model_that_is_nan_in_part_is_planned_around():
 def test_primitives_from_a_nan_state_rest_and_say_so():
     agent = primitive_agent()
     goal = rows([4.0, 0.0], [4.0, 0.0])
-    action, plan, report = agent.step(agent.start(2), rows([torch.nan, 0.0], [0.0, 0.0]), goal)
+    action, _, report = agent.step(agent.start(2), rows([torch.nan, 0.0], [0.0, 0.0]), goal)
     assert report.fallback.tolist() == [True, False] and (action[0] == 0).all() and action[1].norm() > 0
     assert report.energy[0].isnan()
 
@@ -331,7 +337,7 @@ def test_an_impossible_guardrail_brakes_and_says_so():
     assert report.fallback.all() and (action == 0).all()
     assert set(report.violation) == {"roof", "floor"} and report.violation["floor"] == 0
     assert abs(float(report.violation["roof"]) - 0.3) < 1e-12
-    (_, solution), = report.solutions
+    ((_, solution),) = report.solutions
     assert solution.violation >= 0.3
 
 
@@ -404,7 +410,7 @@ def test_input_that_does_not_fit_is_refused():
         plan.step(plan.start(1), torch.zeros(1, 2), torch.zeros(1, 2))
 
 
-# A plan is a value --------------------------------------------------------------------------------------------
+# A plan is a value ------------------------------------------------------------------------------------------
 
 
 def test_an_interrupted_episode_goes_on_as_if_nothing_had_been():
@@ -416,10 +422,10 @@ def test_an_interrupted_episode_goes_on_as_if_nothing_had_been():
     saved, there = plan._replace(generator=plan.generator.clone_state()), s
     kept = copy.deepcopy([saved.actions, saved.memory])
     runs = []
-    for agent in (agent, cem(every=2)):  # the same agent, and another of the same settings
+    for one in (agent, cem(every=2)):  # the same agent, and another of the same settings
         plan, s, did = saved._replace(generator=saved.generator.clone_state()), there, []
         for _ in range(4):
-            action, plan, _ = agent.step(plan, s, goal)
+            action, plan, _ = one.step(plan, s, goal)
             did.append(action)
             s = s + action
         runs.append(torch.stack(did))
@@ -437,7 +443,7 @@ def test_the_plan_takes_the_precision_of_the_states():
             assert action.dtype == plan.actions.dtype == report.energy.dtype == dtype
 
 
-# Episodes -----------------------------------------------------------------------------------------------------
+# Episodes ---------------------------------------------------------------------------------------------------
 
 
 def test_episodes_are_steps_by_hand(capsys):

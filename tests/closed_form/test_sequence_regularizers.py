@@ -1,4 +1,4 @@
-"""Regularizers of sequences, the energy of a world model, the model of Two Rooms and its walks, against loops."""
+"""Regularizers of sequences, world models' energies, the model of Two Rooms and its walks, by loops."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_on_frames_is_the_criterion_of_these_frames():
         OnFrames(Variance())
 
 
-# The loss -----------------------------------------------------------------------------------------------------
+# The loss ---------------------------------------------------------------------------------------------------
 
 
 class Doubling(WorldModel):
@@ -182,7 +182,13 @@ def test_a_regularized_loss_is_the_sum_of_its_parts_and_encodes_once():
     model = Doubling()
     E, data = world_energy(model, TIMES), {"observations": OBSERVED, "actions": DONE}
     inverse = InverseDynamics(S, 3, generator=seeded()).double()
-    parts = ((3.0, Variance(2.0)), (0.5, Covariance()), (0.0, Straightening(7)), (2.0, inverse), (4.0, Variance(9.0)))
+    parts = (
+        (3.0, Variance(2.0)),
+        (0.5, Covariance()),
+        (0.0, Straightening(7)),
+        (2.0, inverse),
+        (4.0, Variance(9.0)),
+    )
     loss = Regularized(*parts, times=TIMES)
     output = loss(E, **data)
     assert sum(model.encoded) == B * len(TIMES)  # once for energy and regularizers
@@ -209,12 +215,14 @@ def test_a_regularized_loss_refuses_what_does_not_fit():
         with pytest.raises(error, match=words):
             Regularized(pair, times=TIMES)
     with pytest.raises(TypeError, match="no term of the energy has a variable 'elsewhere'"):
-        Regularized((1.0, Variance()), times=TIMES, codes="elsewhere")(world_energy(Doubling(), TIMES), **data)
+        Regularized((1.0, Variance()), times=TIMES, codes="elsewhere")(
+            world_energy(Doubling(), TIMES), **data
+        )
     with pytest.raises(ValueError, match="5 frames were encoded and 3 times are given"):
         Regularized((1.0, Variance()), times=(0, 1, 2))(world_energy(Doubling(), TIMES), **data)
 
 
-# The model of Two Rooms ---------------------------------------------------------------------------------------
+# The model of Two Rooms -------------------------------------------------------------------------------------
 
 
 def test_skipping_blank_cells_is_the_whole_convolution():
@@ -275,7 +283,7 @@ def test_a_loss_on_walks_draws_the_frames_that_it_needs():
     assert set(off(world_energy(model), **full).terms) == {"energy on data"}
 
 
-# Walks --------------------------------------------------------------------------------------------------------
+# Walks ------------------------------------------------------------------------------------------------------
 
 
 def test_walks_follow_their_actions_and_stay_out_of_walls():

@@ -1,4 +1,4 @@
-"""The planning energy and its costs: naive loops, finite differences, and the linear-quadratic closed form."""
+"""The planning energy and its costs: naive loops, finite differences, the linear-quadratic closed form."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def mean(values: list) -> float:
     return float(sum(values)) / len(values)
 
 
-# Costs against loops ------------------------------------------------------------------------------------------
+# Costs against loops ----------------------------------------------------------------------------------------
 
 
 def test_costs_are_what_their_formulas_say():
@@ -58,7 +58,9 @@ def test_costs_are_what_their_formulas_say():
             ActionPenalty(): mean([float((a[t] ** 2).sum()) for t in range(T)]),
             Smoothness(): mean([float(((a[t + 1] - a[t]) ** 2).sum()) for t in range(T - 1)]),
             Barrier(lambda s: s[..., 0], 0.7): mean(room),
-            StageCost(lambda s, a: s[..., 0] * a[..., 1]): sum(float(s[t + 1, 0] * a[t, 1]) for t in range(T)),
+            StageCost(lambda s, a: s[..., 0] * a[..., 1]): sum(
+                float(s[t + 1, 0] * a[t, 1]) for t in range(T)
+            ),
             LearnedCost(_Taxi()): mean([float((s[t] - g).abs().sum()) for t in range(1, T + 1)]),
             LearnedCost(_Taxi(), "end"): float((s[T] - g).abs().sum()),
             Guardrail(lambda s: s[..., 1] - 0.3): max(float(s[t, 1]) - 0.3 for t in range(1, T + 1)),
@@ -80,8 +82,13 @@ def test_the_present_state_costs_nothing():
     other = PATH.clone()
     other[:, 0] = 1e3
     values = {"actions": ACTIONS, "goal": GOAL}
-    for cost in (GoalDistance(), Barrier(lambda s: s[..., 0], 0.7), StageCost(lambda s, a: s[..., 0] * a[..., 0]),
-                 LearnedCost(_Taxi()), KeepOut(torch.full((2,), 1e3).double(), 1.0)):
+    for cost in (
+        GoalDistance(),
+        Barrier(lambda s: s[..., 0], 0.7),
+        StageCost(lambda s, a: s[..., 0] * a[..., 0]),
+        LearnedCost(_Taxi()),
+        KeepOut(torch.full((2,), 1e3).double(), 1.0),
+    ):
         known = {name: values[name] for name in cost.variables if name in values}
         assert (cost(states=PATH, **known) == cost(states=other, **known)).all()
 
@@ -113,7 +120,7 @@ def test_violations_count_nan_as_broken_and_what_is_allowed_as_nothing():
     assert (Brake()(states[:, 0], torch.ones(3, 2)) == 0).all()
 
 
-# The energy ---------------------------------------------------------------------------------------------------
+# The energy -------------------------------------------------------------------------------------------------
 
 
 def test_the_energy_is_the_cost_of_the_imagined_path():
@@ -141,13 +148,17 @@ def test_its_gradient_is_that_of_finite_differences():
 @pytest.mark.parametrize("when", ["path", "end"])
 def test_the_linear_quadratic_problem_has_its_closed_form(when):
     F, G, weight = 0.9 * torch.eye(S).double() + 0.1 * randn(S, S, seed=5), randn(S, A, seed=6), 0.2
-    E = TrajectoryEnergy(KnownDynamics(lambda s, a: s @ F.T + a @ G.T, A), GoalDistance(when) + weight * ActionPenalty())
+    E = TrajectoryEnergy(
+        KnownDynamics(lambda s, a: s @ F.T + a @ G.T, A), GoalDistance(when) + weight * ActionPenalty()
+    )
     start = {"actions": torch.zeros(B, T, A).double()}
     found = minimize(E, start, LBFGS(), given=GIVEN, tol=1e-10)
     # s_t = F^t s_0 + Σ_{u<t} F^{t-1-u} G a_u, stacked to s = c + M a: least squares, row by row
     power = [torch.linalg.matrix_power(F, k) for k in range(T + 1)]
     zero = torch.zeros(S, A).double()
-    M = torch.cat([torch.cat([power[t - 1 - u] @ G if u < t else zero for u in range(T)], 1) for t in range(1, T + 1)])
+    M = torch.cat(
+        [torch.cat([power[t - 1 - u] @ G if u < t else zero for u in range(T)], 1) for t in range(1, T + 1)]
+    )
     c = torch.cat([GIVEN["observation"] @ power[t].T for t in range(1, T + 1)], 1)
     scale = T
     if when == "end":
@@ -216,7 +227,9 @@ def test_variables_are_those_of_the_cost():
     assert set(E.variables) == {"observation", "goal", "actions", "weight"}
     weight = torch.tensor([0.0, 1.0, 2.0]).double()
     one = TrajectoryEnergy(model, GoalDistance("end"))(**GIVEN, actions=ACTIONS)
-    assert torch.allclose(E(**GIVEN, actions=ACTIONS, weight=weight), weight * one + ActionPenalty()(actions=ACTIONS))
+    assert torch.allclose(
+        E(**GIVEN, actions=ACTIONS, weight=weight), weight * one + ActionPenalty()(actions=ACTIONS)
+    )
     path = model.rollout(GIVEN["observation"], ACTIONS)
     E = TrajectoryEnergy(model, stray)
     assert set(E.variables) == {"observation", "actions"}
@@ -246,7 +259,7 @@ def test_what_is_no_model_or_no_cost_is_refused():
             TrajectoryEnergy(model, cost)
 
 
-# Latent variables ---------------------------------------------------------------------------------------------
+# Latent variables -------------------------------------------------------------------------------------------
 
 
 def windy(s: Tensor, a: Tensor, z: Tensor | None = None) -> Tensor:
