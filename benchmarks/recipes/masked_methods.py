@@ -1,19 +1,22 @@
 """The methods that `masked_prediction` compares: one encoder f, and what each of them puts on it.
 
-    I-JEPA, V-JEPA    E = ρ(h(f(x at C), C, T) - LN(f_ξ(x)) at T),    masks and distances as published
-    MAE               E = |h(f(x at C), C, T) - pixels at T|²,        random patches (tubes, in clips)
+    I-JEPA, V-JEPA       E = ρ(h(f(x at C), C, T) - LN(f_ξ(x)) at T),    masks and distances as published
+    the same, spread     and `Spread` of the codes f(x at C)
+    MAE                  E = |h(f(x at C), C, T) - pixels at T|²,        random patches (tubes, in clips)
 
-Encoder and decoder of the auto-encoder have the sizes of the JEPA's encoder and predictor. Settings are the
-published ones but where a short training of a small net asks for others: the JEPA's first layer, the
-projection of the patches, stays as it was drawn. Learned, it soon shows little but positions, which are all
-too easy to predict. (Chen, Xie, He, 2021, "An Empirical Study of Training Self-Supervised Vision
-Transformers", sect. 4.1, froze it against instability.)
+Encoder and decoder of the auto-encoder have the sizes of the JEPA's encoder and predictor. A slow target
+alone does not keep so small nets from collapse in a short training: their codes soon tell little but the
+place of a patch, which is all too easy to predict. Mo and Tong (2024), "Connecting Joint-Embedding Predictive
+Architecture with Contrastive Self-supervised Learning", add VICReg's variance and covariance to I-JEPA for
+that reason; so does `Spread`, to what codes say beside their place.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -21,9 +24,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ebm import Energy
+from ebm.binder import Held
 from ebm.jepa import IJEPA, VJEPA, Masked, MaskedJEPA, Masks, MultiBlock, RandomPatches, vjepa_masks
 from ebm.joint import EMA, Shared, linear, update_targets
-from ebm.loss import AverageEnergy, Loss
+from ebm.joint.covariance import covariance
+from ebm.joint.vicreg import hinge
+from ebm.loss import ON_DATA, AverageEnergy, Loss, LossOutput
 from ebm.nets import Patchify, PatchPredictor, PatchViT
 from ebm.train import Callback
 
@@ -118,17 +124,50 @@ class Averaged(nn.Module):
         return mean
 
 
-def jepa(nets: Nets, decay: float, min_keep: int, generator: Generator) -> Method:
-    """I-JEPA of images, V-JEPA of clips."""
+class Spread(Loss):
+    """The mean energy, and codes of the context that differ where their places are the same.
+
+        L = (1/B) Σ E + λ [(1/D) Σ_i max(0, 1 - √Var c_i) + 0.04 · (1/D) Σ_{i≠j} Cov(c)_ij²]
+        c_bp = s_bp - the mean of all codes s_b'p of place p in the batch
+
+    over all codes of a batch, and means over several masks. Weights are VICReg's, 1 to 25.
+
+    Args:
+        places: P, patches of the grid.
+        weight: λ > 0.
+    """
+
+    def __init__(self, places: int, weight: float):
+        super().__init__()
+        self.places, self.weight = places, weight
+
+    def forward(self, energy: Energy, generator: Generator | None = None, **data: Any) -> LossOutput:
+        bound = energy.bind(data, generator)
+        mean = bound().mean()
+        (key,) = {e.key for n, e in bound.summands[0].arguments if n == "s_x" and isinstance(e, Held)}
+        codes, context = (v if isinstance(v, tuple) else (v,) for v in (bound.held[key], data["context"]))
+        parts = [self.crowded(s, places) for s, places in zip(codes, context, strict=True)]
+        crowded = torch.stack(parts).mean()
+        return LossOutput(mean + self.weight * crowded, {ON_DATA: mean.detach(), "crowded": crowded.detach()})
+
+    def crowded(self, codes: Tensor, context: Tensor) -> Tensor:
+        """How far codes (B, K, D) at places (B, K) are from filling their space, 0-dimensional."""
+        s, place = codes.flatten(0, 1), context.flatten()
+        count = torch.bincount(place, minlength=self.places).clamp(min=1)
+        mean = s.new_zeros(self.places, s.shape[1]).index_add(0, place, s) / count[:, None]
+        variance, together = covariance(s - mean[place])
+        return hinge(variance, 1.0, 1e-4) + 0.04 * together / s.shape[1]
+
+
+def jepa(nets: Nets, decay: float, min_keep: int, spread: float, generator: Generator) -> Method:
+    """I-JEPA of images, V-JEPA of clips; with `Spread` if its weight isn't 0."""
     f = nets.encoder(generator)
-    f.patch_embed.requires_grad_(False)
     h = nets.predictor(f, generator)
-    target, encode = EMA(f, linear(decay)), Averaged(f, nets.times)
-    if nets.kind == "images":
-        masks: Masks = MultiBlock(f.grid, min_keep=min_keep)
-        return Method(IJEPA(f, h, target), Masked(AverageEnergy(), masks), encode)
-    masks = vjepa_masks(f.grid, min_keep=min_keep)
-    return Method(VJEPA(f, h, target), Masked(AverageEnergy(), masks), encode)
+    images, target = nets.kind == "images", EMA(f, linear(decay))
+    drawn: Masks = (MultiBlock if images else vjepa_masks)(f.grid, min_keep=min_keep)
+    loss = Spread(math.prod(f.grid), spread) if spread else AverageEnergy()
+    energy = (IJEPA if images else VJEPA)(f, h, target)
+    return Method(energy, Masked(loss, drawn), Averaged(f, nets.times))
 
 
 def mae(nets: Nets, generator: Generator) -> Method:

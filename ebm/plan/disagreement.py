@@ -59,4 +59,4 @@ class Disagreement(Energy):
 
     def forward(self, state: ModelState, actions: Tensor) -> Tensor:
         future = self.ensemble.paths(state, actions)[:, :, 1:]  # (B, K, T, S)
-        return future.var(1, correction=0).flatten(1).mean(1)
+        return (future - future.mean(1, keepdim=True)).square().mean(1).flatten(1).mean(1)

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from ebm.choices import Choices
 from ebm.energy import Energy
-from ebm.infer.method import Method, count
+from ebm.infer.method import Method, count, positive
 from ebm.infer.minimize import minimize
 from ebm.plan.primitives import PrimitivePlan
 from ebm.plan.surprises import Surprises
@@ -128,8 +128,9 @@ class ActionPlanner(Planner):
 class PrimitivePlanner(Planner):
     """Plans by minimizing a `PrimitivePlan` over `choices`; `RecedingHorizon` has the arguments."""
 
-    def __init__(self, energy: PrimitivePlan, method: Method, horizon: int, hold: int):
+    def __init__(self, energy: PrimitivePlan, method: Method, horizon: int, hold: int, margin: float):
         self.energy, self.method, self.model = energy, method, energy.model
+        self.margin = float(positive("margin", margin, zero=True))
         self.length, self.horizon = count("horizon", horizon), horizon * energy.held
         if count("every", hold) > energy.held:
             raise ValueError(f"a primitive is {energy.held} actions long; got every={hold}.")
@@ -143,11 +144,15 @@ class PrimitivePlanner(Planner):
         surprises: Surprises,
         generator: Generator | None,
     ) -> Decision:
-        n = len(self.energy.primitives)
-        resting = Choices(self.energy.resting(len(start), self.length), n=n)
+        left = self.energy.choices(start)  # of the plan so far
         known = {"state": state, "goal": given["goal"], "surprises": surprises}
-        solution = minimize(self.energy, {"choices": resting}, self.method, given=known, generator=generator)
-        choices = solution.value["choices"]  # type: ignore[index]
+        begin = Choices(left, n=len(self.energy.primitives))
+        solution = minimize(self.energy, {"choices": begin}, self.method, given=known, generator=generator)
+        found = solution.value["choices"]  # type: ignore[index]
+        kept = self.energy(choices=left, **known)
+        better = solution.energy < kept - self.margin
+        choices = torch.where(better.unsqueeze(1), found, left)
+        solution.value, solution.energy = {"choices": choices}, torch.where(better, solution.energy, kept)
         actions = self.energy.actions(choices).to(start.dtype)
         return Decision(actions, choices[:, 0], solution, {self.energy.label: solution.energy})
 

@@ -76,6 +76,8 @@ class PrimitivePlan(Staged):
 
     def stage(self, state: dict[str, Any], choice: Tensor, t: int) -> tuple[Tensor, dict[str, Any]]:
         here, resting = state["state"], choice == self.rest
+        if choice.device.type == "cpu" and bool(resting.all()):  # the end of most plans
+            return torch.zeros_like(moving(here)[:, 0]), state
         after = self.predict(here, choice)
         s = torch.where(resting[:, None], moving(here), moving(after))
         cost = torch.where(
@@ -101,6 +103,12 @@ class PrimitivePlan(Staged):
     def actions(self, choices: Tensor) -> Tensor:
         """The actions of sequences of choices, (B, T) -> (B, T k, A)."""
         return self.primitives[choices].flatten(1, 2)
+
+    def choices(self, actions: Tensor) -> Tensor:
+        """The primitives of which actions are made, (B, T k, A) -> (B, T); rest where it is none of them."""
+        pieces = actions.unflatten(1, (-1, self.held)).unsqueeze(2)  # (B, T, 1, k, A)
+        same = (pieces == self.primitives.to(actions.dtype)).flatten(3).all(3)  # (B, T, n + 1)
+        return torch.where(same.any(2), same.to(torch.uint8).argmax(2), self.rest)
 
     def resting(self, batch: int, length: int) -> Tensor:
         """Plans that do nothing, (B, T) int64: where a search starts."""

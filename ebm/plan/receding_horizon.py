@@ -50,6 +50,8 @@ class RecedingHorizon:
         within: a distance of states, |s - g|.
         surprise: the distance |s - ŝ| of what came of a primitive from what was predicted, from which on it
             is remembered as wrong; None remembers nothing.
+        margin: by how much a new plan of primitives has to be better than what is left of the old one;
+            without, two plans of about the same energy can take turns forever.
         max_steps, tol: of the solve.
 
     Raises:
@@ -84,12 +86,13 @@ class RecedingHorizon:
         near: RecedingHorizon | None = None,
         within: float = 0.0,
         surprise: float | None = None,
+        margin: float = 0.0,
         max_steps: int = 10,
         tol: float = 0.0,
     ):
         self.planner: Planner
         if isinstance(energy, PrimitivePlan):
-            self.planner = PrimitivePlanner(energy, method, horizon, every)
+            self.planner = PrimitivePlanner(energy, method, horizon, every, margin)
         elif isinstance(energy, TrajectoryEnergy):
             self.planner = ActionPlanner(energy, method, horizon, every, subject_to, bounds, max_steps, tol)
         else:

@@ -55,7 +55,7 @@ def two_rooms_agent(
         >>> run_episodes(world, agent, 2, steps=2).actions.shape
         torch.Size([2, 2, 2])
     """
-    apart = code_scale(model, world, (1, 2, 3, 5))
+    apart = code_scale(model, world, (1, 3, 5))
     place = next(model.parameters())
     primitives = headings(directions, STRIDE, held).to(place)
     far = PrimitivePlan(model, primitives, time=0.01 * apart[1], forget=apart[3])
@@ -66,12 +66,13 @@ def two_rooms_agent(
     )
     return RecedingHorizon(
         far,
-        GraphSearch(apart[3], expand, waves, good_enough=apart[2]),
+        GraphSearch(apart[3], expand, waves, good_enough=apart[3]),  # where the other agent takes over
         horizon=waves,
         every=held,
         near=near,
         within=apart[5],
         surprise=apart[3] if memory else None,
+        margin=0.5 * apart[3],
         bounds=world.bounds,
     )
 

@@ -240,6 +240,29 @@ def test_only_the_episode_that_was_surprised_remembers():
     assert report.energy[0] > report.energy[1]
 
 
+def test_a_surprise_is_kept_where_the_primitive_began():
+    agent, goal, s = primitive_agent(), rows([4.0, 0.0]), rows([0.0, 0.0])
+    plan = agent.start(1)
+    for moves in (1.0, 0.0, 0.0):  # the first action of a primitive does what it should, the second nothing
+        action, plan, report = agent.step(plan, s, goal)
+        s = s + moves * action
+    assert report.wrong.all() and (plan.memory.surprises.states[0, 0] == 0).all()
+    assert (plan.memory.began == rows([1.0, 0.0])).all() and (
+        plan.memory.surprises.choices[0, 1:] == -1
+    ).all()
+
+
+def test_what_a_primitive_foresaw_is_kept_by_row():
+    agent, s, goal = primitive_agent(), rows([0.0, 0.0], [1.0, 0.0]), rows([4.0, 0.0], [1.0, 6.0])
+    _, plan, _ = agent.step(agent.start(2), s, goal)
+    first, moved = plan.memory, s + rows([0.5, 0.0], [0.0, 0.5])
+    _, plan, report = agent.step(plan._replace(left=torch.tensor([1, 0])), moved, goal)
+    assert report.replanned.tolist() == [False, True] and first.choice.tolist() == [0, 1]
+    assert (plan.memory.foreseen[0] == first.foreseen[0]).all() and (plan.memory.began[0] == s[0]).all()
+    assert torch.allclose(plan.memory.foreseen, rows([2.0, 0.0], [1.0, 2.5]))
+    assert (plan.memory.began[1] == moved[1]).all()
+
+
 # Near the goal ----------------------------------------------------------------------------------------------
 
 
@@ -258,6 +281,8 @@ def test_the_other_agent_takes_over_near_the_goal():
             {"PrimitivePlan"} if "PrimitivePlan" in report.terms else set()
         )
         assert (report.terms["GoalDistance"].isfinite() == close).all()
+        planned = torch.cat([index for index, _ in report.solutions])
+        assert len(planned) == len(planned.unique())  # each row by one of the two
         s = s + action
     assert (s - goal).norm(dim=1).max() < 0.01
     with pytest.raises(ValueError, match="no farther ahead, 16 actions; got 17"):
