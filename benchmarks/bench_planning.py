@@ -31,7 +31,7 @@ Command = Callable[[Tensor], Tensor]
 
 
 class Settings(NamedTuple):
-    """Of our planner: steps and starts of the first plan and of the others, and how long a plan is followed."""
+    """Of our planner: how long a plan is followed; steps and starts of the first one and of the others."""
 
     world: type[World]
     every: int

@@ -142,7 +142,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
             model, seconds = learned(name.replace(" ", "-"), seed, arguments, device)
             book.once(
                 name,
-                lambda m=model, s=seconds: {  # type: ignore[misc]
+                lambda m=model, s=seconds: {
                     **tried(m, world, "graph search", arguments.episodes, seed=1000),
                     **measured(m),
                     "seconds of training": s,
@@ -155,7 +155,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
             for planner in PLANNERS:
                 book.once(
                     f"planner: {planner}",
-                    lambda p=planner: tried(model, world, p, arguments.compared_episodes, seed=2000),  # type: ignore[misc]
+                    lambda p=planner: tried(model, world, p, arguments.compared_episodes, seed=2000),
                 )
         if arguments.ablations:
             for term, weights in WITHOUT.items():
@@ -163,7 +163,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
                 model, seconds = learned(f"no-{term.replace(' ', '-')}", 0, shorter, device, **weights)
                 book.once(
                     f"without {term}",
-                    lambda m=model: {  # type: ignore[misc]
+                    lambda m=model: {
                         **tried(m, world, "graph search", arguments.compared_episodes, seed=2000),
                         **measured(m),
                     },

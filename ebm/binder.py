@@ -98,7 +98,8 @@ def map_rows(value: Any, function: Callable[[Any], Any]) -> Any:
         return function(value)
     if isinstance(value, tuple | list):
         made = [map_rows(v, function) for v in value]
-        return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)  # a named tuple stays one
+        named = hasattr(value, "_fields")  # a named tuple stays one
+        return type(value)(*made) if named else type(value)(made)
     if isinstance(value, dict):
         return {k: map_rows(v, function) for k, v in value.items()}
     return value

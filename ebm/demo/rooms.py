@@ -58,7 +58,7 @@ def rooms_part(part: Part) -> None:
     agent = two_rooms_agent(learned.model, world)
     done = act(part, world, agent, learned)
     film(part, world, done)
-    show_graph(part, world, agent)
+    show_graph(part, world, learned.model, agent)
     show_energy(part, world, learned.model)
     show_codes(part, learned.model)
     show_collapse(part, learned.history)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,9 +38,9 @@ def scene(world: TwoRooms) -> State:
 
 
 @torch.no_grad()
-def show_graph(part: Part, world: TwoRooms, agent: RecedingHorizon) -> None:
+def show_graph(part: Part, world: TwoRooms, model: TwoRoomsModel, agent: RecedingHorizon) -> None:
     """The places that a search looks at, wave by wave, and the way that it finds."""
-    state, model = scene(world), agent.model
+    state = scene(world)
     energy, method = agent.planner.energy, agent.planner.method  # type: ignore[attr-defined]
     given = {"state": model.encode(world.observe(state)), "goal": model.encode(world.goal_observation(state))}
     given["surprises"] = no_surprise(1, given["goal"][0].shape[1])
@@ -51,7 +54,7 @@ def show_graph(part: Part, world: TwoRooms, agent: RecedingHorizon) -> None:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.imshow(picture)
-        dotted = axes.scatter(*dots.T.numpy(), c=cost.numpy(), s=16, cmap=ENERGY_MAP)
+        dotted = axes.scatter(dots[:, 0].numpy(), dots[:, 1].numpy(), c=cost.numpy(), s=16, cmap=ENERGY_MAP)
         axes.plot(*way.T.numpy(), color=VERMILION, linewidth=2)
         axes.set(xticks=[], yticks=[])
         bar = figure.colorbar(dotted, ax=axes, shrink=0.8)
@@ -68,7 +71,7 @@ def show_graph(part: Part, world: TwoRooms, agent: RecedingHorizon) -> None:
 
 
 def _flooded(
-    energy: PrimitivePlan, method: GraphSearch, given: dict[str, object], choices: Choices
+    energy: PrimitivePlan, method: GraphSearch, given: Mapping[str, Any], choices: Choices
 ) -> tuple[Tensor, Tensor]:
     """All places that the search can reach, (M, S), and after how many actions."""
     flood = GraphSearch(method.spacing, method.expand, method.waves, greed=0.0)
@@ -142,7 +145,7 @@ def show_codes(part: Part, model: TwoRoomsModel) -> None:
     c = ((codes - basis.mean) @ basis.components[:2].T).numpy()
 
     def one(axes: Axes, color: Tensor, title: str) -> None:
-        axes.scatter(*c.T, c=color.numpy(), s=5, cmap="viridis")
+        axes.scatter(c[:, 0], c[:, 1], c=color.numpy(), s=5, cmap="viridis")
         axes.set(title=title, xlabel="first component", ylabel="second component")
 
     def draw(figure: Figure) -> None:
@@ -166,9 +169,9 @@ def show_collapse(part: Part, history: History) -> None:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for name, color in names.items():
-            column = torch.as_tensor(history[name], dtype=torch.float64)
-            there = column.isfinite()
-            axes.plot(steps[there], column[there], color=color, label=name.removeprefix("codes "))
+            column = history.column(name)
+            seen = column.isfinite()
+            axes.plot(steps[seen], column[seen], color=color, label=name.removeprefix("codes "))
         axes.set(xlabel="step", yscale="log")
         axes.legend()
 
@@ -179,8 +182,11 @@ def show_collapse(part: Part, history: History) -> None:
     )
     alt = "Three curves over training steps that rise and stay."
     part.add(draw, (8.0, 3.6), Picture("rooms-collapse.png", "Alive", caption, alt))
-    last = {name: [v for v in history[name] if v == v][-1] for name in names}
-    part.numbers["codes"] = last
+    part.numbers["codes"] = {name: float(_there(history.column(name))[-1]) for name in names}
+
+
+def _there(column: Tensor) -> Tensor:
+    return column[column.isfinite()]
 
 
 def _places(model: TwoRoomsModel, s: Tensor) -> Tensor:

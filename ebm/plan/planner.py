@@ -120,7 +120,8 @@ class ActionPlanner(Planner):
         return Decision(actions, nothing, solution, terms)
 
     def cost(self, path: Tensor, actions: Tensor, state: ModelState, given: Mapping[str, Any]) -> Tensor:
-        known = {"states": path, "actions": actions, "state": state, **given}
+        here = self.model.at(path, state, 0)
+        known = {"states": path, "actions": actions, "state": here, **given}
         cost = self.energy.cost
         return cost(**{name: known[name] for name in cost.variables})
 

@@ -50,8 +50,7 @@ class RecedingHorizon:
         within: a distance of states, |s - g|.
         surprise: the distance |s - ŝ| of what came of a primitive from what was predicted, from which on it
             is remembered as wrong; None remembers nothing.
-        margin: by how much a new plan of primitives has to be better than what is left of the old one;
-            without, two plans of about the same energy can take turns forever.
+        margin: by how much a new plan of primitives must beat what is left of the old; 0 may dither forever.
         max_steps, tol: of the solve.
 
     Raises:
@@ -102,9 +101,8 @@ class RecedingHorizon:
         self.near, self.within = near, positive("within", within, zero=True)
         self.surprise = None if surprise is None else positive("surprise", surprise)
         if near is not None and near.planner.horizon > self.planner.horizon:
-            raise ValueError(
-                f"near plans no farther ahead, {self.planner.horizon} actions; got {near.planner.horizon}."
-            )
+            least = self.planner.horizon
+            raise ValueError(f"near plans no farther ahead, {least} actions; got {near.planner.horizon}.")
 
     def start(
         self,

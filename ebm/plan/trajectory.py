@@ -10,6 +10,8 @@ Reference: LeCun (2022), "A Path Towards Autonomous Machine Intelligence", sect.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ebm.energy import Energy, View
 from ebm.world.model import Encode, Rollout, WorldModel
 
@@ -25,6 +27,9 @@ class TrajectoryEnergy(View):
         cost: an energy of `states` (B, T + 1, S) and any of `actions` (B, T, A), `goal`, `state`: a sum of
             the costs in `ebm.plan.costs`.
         latent: the name of a variable that the model's rollout takes too, "z"; None for none.
+        risk: what becomes of the latent, a function from the energy with it to one without:
+            `partial(marginal_over, latent="z", beta=0.0, by=nodes)` is the mean, beta = -inf the worst case;
+            `partial(CVaR, latent="z", level=0.8, by=nodes)` the mean of the worst fifth.
 
     Attributes:
         imagined: the same energy of (state, goal, actions), both already encoded.
@@ -46,7 +51,13 @@ class TrajectoryEnergy(View):
         tensor([0.1992, 0.1992])
     """
 
-    def __init__(self, model: WorldModel, cost: Energy, latent: str | None = None):
+    def __init__(
+        self,
+        model: WorldModel,
+        cost: Energy,
+        latent: str | None = None,
+        risk: Callable[[Energy], Energy] | None = None,
+    ):
         if not isinstance(model, WorldModel):
             raise TypeError(f"a trajectory is imagined by a WorldModel; got {model!r}.")
         if not isinstance(cost, Energy) or not {"states", "actions"} & set(cost.variables):
@@ -55,6 +66,7 @@ class TrajectoryEnergy(View):
         imagined = cost
         if "states" in cost.variables:
             imagined = cost.compose(states=(Rollout(model), *rollout))
+        imagined = imagined if risk is None else risk(imagined)
         encode = Encode(model)
         sources = {"state": "observation", "goal": "goal"}
         functions = {name: (encode, of) for name, of in sources.items() if name in imagined.variables}

@@ -259,7 +259,8 @@ def test_what_a_primitive_foresaw_is_kept_by_row():
     _, plan, report = agent.step(plan._replace(left=torch.tensor([1, 0])), moved, goal)
     assert report.replanned.tolist() == [False, True] and first.choice.tolist() == [0, 1]
     assert (plan.memory.foreseen[0] == first.foreseen[0]).all() and (plan.memory.began[0] == s[0]).all()
-    assert torch.allclose(plan.memory.foreseen, rows([2.0, 0.0], [1.0, 2.5]))
+    way = headings(4, 1.0, 2).double().sum(1)[plan.memory.choice[1]]
+    assert torch.allclose(plan.memory.foreseen[1], moved[1] + way) and way.norm() == 2
     assert (plan.memory.began[1] == moved[1]).all()
 
 
