@@ -33,7 +33,14 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from benchmarks.machine import commit, machine, versions
 from benchmarks.recipes.command import joined, option, parse
-from benchmarks.two_rooms_planners import cost_of_a_plan, floors, interval, measured, tried
+from benchmarks.two_rooms_planners import (
+    cost_of_a_plan,
+    floors,
+    interval,
+    measured,
+    temporal_distance,
+    tried,
+)
 from ebm.checkpoint import Checkpoint
 from ebm.train import fit
 from ebm.world import TwoRooms, TwoRoomsModel, random_walks
@@ -48,6 +55,8 @@ PLANNERS = (
     ),
     *(f"{method}, path, {size}" for size in ("small", "medium") for method in ("MPPI", "CEM", "gradient")),
     "CEM, last state, medium",
+    "CEM, learned, small",
+    "collocation, last state, small",
 )
 WITHOUT = {
     "variance": {"variance": 0.0},
@@ -143,7 +152,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
             book.once(
                 name,
                 lambda m=model, s=seconds: {
-                    **tried(m, world, "graph search", arguments.episodes, seed=1000),
+                    **tried(m, world, "graph search", arguments.episodes, seed=7000),
                     **measured(m),
                     "seconds of training": s,
                 },
@@ -152,10 +161,11 @@ def run(arguments: Arguments) -> dict[str, Any]:
         if arguments.planners:
             model, _ = learned("seed-0", 0, arguments, device)
             book.once("cost of a plan", lambda: cost_of_a_plan(model, world))
+            critic = temporal_distance(model, world) if set(PLANNERS) - set(book.planners) else None
             for planner in PLANNERS:
                 book.once(
                     f"planner: {planner}",
-                    lambda p=planner: tried(model, world, p, arguments.compared_episodes, seed=2000),
+                    lambda p=planner: tried(model, world, p, arguments.compared_episodes, 2000, critic),
                 )
         if arguments.ablations:
             for term, weights in WITHOUT.items():
@@ -196,6 +206,11 @@ class Book:
             self.record["rows"][name] = make()
             print(name, json.dumps(self.record["rows"][name]), flush=True)
             self.write()
+
+    @property
+    def planners(self) -> list[str]:
+        """The planners whose row is there."""
+        return [name.removeprefix("planner: ") for name in self.record["rows"]]
 
     def total(self, names: Sequence[str]) -> None:
         """The rows `names` taken together, with Wilson's interval."""

@@ -19,7 +19,9 @@ from torch import Generator, Tensor
 from ebm.energy import Energy
 from ebm.infer import CEM, MPPI, MultiStart, SpaRSA
 from ebm.infer.method import Method
+from ebm.jepa import Quasimetric, Sequence, TemporalDistance
 from ebm.plan import (
+    GRASP,
     GoalDistance,
     LearnedCost,
     RecedingHorizon,
@@ -155,6 +157,7 @@ def agent_of(
     methods: dict[str, Method] = {
         "MPPI": MPPI(budget.samples, temperature=0.5, std=1.5),
         "CEM": CEM(budget.samples, 20, std=1.5),
+        "collocation": GRASP(noise=0.05, iterations=10, rounds=budget.steps, descents=3),
         "gradient": MultiStart(SpaRSA(), few, spread=1.0, exponent=2.0),
     }
     return RecedingHorizon(
@@ -165,6 +168,28 @@ def agent_of(
         bounds=world.bounds,
         max_steps=budget.steps,
     )
+
+
+def temporal_distance(model: TwoRoomsModel, world: TwoRooms, steps: int = 800) -> Quasimetric:
+    """A quasimetric of codes that counts steps, learned from random walks after the model.
+
+    A code says where the dot is and nothing of the walls, which are drawn anew for every episode; so the
+    distance is that of an empty room.
+    """
+    device = next(model.parameters()).device
+    generator = Generator().manual_seed(5000)
+    walks = random_walks(world, 3000, 16, generator)
+    with torch.no_grad():
+        codes = _codes(model, walks["position"], walks["wall"], walks["door"], device)
+    distance = Quasimetric(codes.shape[2], generator=generator)
+    loss = TemporalDistance(distance, reach=60.0)
+    adam = torch.optim.Adam(loss.parameters(), lr=1e-3)
+    for _ in range(steps):
+        rows = torch.randint(len(codes), (128,), generator=generator)
+        adam.zero_grad()
+        loss(Sequence(codes[rows], tuple(range(17)))).backward()
+        adam.step()
+    return distance.to(device).requires_grad_(False)
 
 
 def cost_of_a_plan(model: TwoRoomsModel, world: TwoRooms, repeats: int = 5) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_spread_is_the_crowding_of_what_codes_say_beside_their_place():
         method.loss(method.energy, torch.Generator().manual_seed(1), x=x)
         for method in (jepa(nets, 0.99, 3, w, torch.Generator().manual_seed(0)) for w in (0.0, 0.5))
     )
-    assert more.loss - plain.loss == pytest.approx(0.5 * more.terms["crowded"].item(), rel=1e-4)
+    assert (more.loss - plain.loss).item() == pytest.approx(0.5 * more.terms["crowded"].item(), rel=1e-4)
 
 
 def test_the_tasks_are_standardized_and_keep_train_and_test_apart():

@@ -45,6 +45,7 @@ def test_every_planner_of_the_table_can_be_made(planner: str) -> None:
 
 def test_the_protocol_is_recorded_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(two_rooms, "PLANNERS", ("MPPI, path, small",))
+    monkeypatch.setattr(two_rooms, "temporal_distance", lambda model, world: None)
     monkeypatch.setattr(two_rooms, "WITHOUT", {"variance": {"variance": 0.0}})
     monkeypatch.setattr(TwoRooms, "steps", 3, raising=False)
     monkeypatch.setattr(two_rooms, "world_of", lambda arguments: TwoRooms(steps=3))

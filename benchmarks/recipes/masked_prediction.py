@@ -113,9 +113,10 @@ def clip_task(arguments: Arguments) -> Task:
     """Flying digits; those of the test clips are not among those of the training clips."""
     generator = Generator().manual_seed(arguments.seed)
     counts = {"train": arguments.train_clips, "test": arguments.test_clips}
-    shape = {"frames": 8, "side": 24, "size": 14}
     train, test = (
-        moving_digits(counts[split], split, speed=(0.5, 1.25), generator=generator, **shape)
+        moving_digits(
+            counts[split], split, frames=8, side=24, size=14, speed=(0.5, 1.25), generator=generator
+        )
         for split in ("train", "test")
     )
     labels = [{"direction": part.directions[:, 0], "digit": part.labels[:, 0]} for part in (train, test)]

@@ -6,6 +6,10 @@
 No views are made by hand: what the codes keep is what can be predicted across a block. The paper writes a
 squared distance; the official code has the smooth L1 distance, the mean over dimensions, which is used here.
 
+Nothing but the slow target stands against collapse, and with small nets and short trainings that may not be
+enough: codes then tell little but the place of a patch. `benchmarks.recipes.masked_prediction` compares it
+with the same and a criterion that keeps codes apart.
+
 Reference: Assran, Duval, Misra, Bojanowski, Vincent, Rabbat, LeCun, Ballas (2023), "Self-Supervised Learning
 from Images with a Joint-Embedding Predictive Architecture", eq. 1 and app. A.1; official code,
 facebookresearch/ijepa.

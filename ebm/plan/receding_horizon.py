@@ -6,8 +6,7 @@ What is called model-predictive control. An agent holds settings alone; its `Pla
 step to step, so episodes can be batched, branched and replayed. Rows of a batch are planned together but each
 when it is due, observations are encoded once, and what the model had said of a step is kept beside what came.
 
-Reference: LeCun (2022), "A Path Towards Autonomous Machine Intelligence", sect. 3.1.2 (mode 2, receding
-horizon); Rawlings, Mayne, Diehl (2017), "Model Predictive Control", sect. 1.3.
+Reference: LeCun (2022), "A Path Towards Autonomous Machine Intelligence", sect. 3.1.2 (mode 2).
 """
 
 from __future__ import annotations
@@ -101,8 +100,7 @@ class RecedingHorizon:
         self.near, self.within = near, positive("within", within, zero=True)
         self.surprise = None if surprise is None else positive("surprise", surprise)
         if near is not None and near.planner.horizon > self.planner.horizon:
-            least = self.planner.horizon
-            raise ValueError(f"near plans no farther ahead, {least} actions; got {near.planner.horizon}.")
+            raise ValueError(f"near plans {near.planner.horizon} actions, more than {self.planner.horizon}.")
 
     def start(
         self,

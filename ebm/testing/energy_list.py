@@ -16,7 +16,9 @@ from ebm.energy import Energy
 from ebm.function import energy
 from ebm.infer.gradient import GradientDescent
 from ebm.infer.starts import Zeros
+from ebm.jepa.ijepa import IJEPA
 from ebm.jepa.masked_jepa import MaskedJEPA
+from ebm.jepa.vjepa import VJEPA
 from ebm.joint.byol import BYOL
 from ebm.joint.dino import DINO
 from ebm.joint.moco import MoCo
@@ -172,7 +174,12 @@ def _masked() -> dict[str, EnergyMember]:
     one = {"x": x, "context": context, "targets": targets}
     several = {"x": x, "context": (context, context[:, :1]), "targets": (targets, targets[:, :1])}
     energy = MaskedJEPA(f, h, EMA(f, 0.9), "squared").double()
-    return {"MaskedJEPA": EnergyMember(energy, one), "MaskedJEPA of two masks": EnergyMember(energy, several)}
+    return {
+        "IJEPA": EnergyMember(IJEPA(f, h).double(), one),
+        "MaskedJEPA": EnergyMember(energy, one),
+        "MaskedJEPA of two masks": EnergyMember(energy, several),
+        "VJEPA": EnergyMember(VJEPA(f, h).double(), several),
+    }
 
 
 def _made_of_others() -> dict[str, EnergyMember]:

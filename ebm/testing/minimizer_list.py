@@ -23,6 +23,7 @@ from ebm.infer.coordinate import CoordinateDescent
 from ebm.infer.dynamic_programming import DynamicProgramming
 from ebm.infer.enumerate import Enumerate
 from ebm.infer.gradient import Armijo, GradientDescent, Momentum, Nesterov
+from ebm.infer.graph_search import GraphSearch
 from ebm.infer.icem import ICEM
 from ebm.infer.lbfgs import LBFGS
 from ebm.infer.mcts import MCTS
@@ -45,6 +46,7 @@ from ebm.targets.rosenbrock import Rosenbrock
 from ebm.testing.examples import randn
 from ebm.testing.penalized import boxed, lasso, shrunk
 from ebm.testing.posed import Posed, bowl, nearest, springs, tagging, target
+from ebm.testing.walking import walking
 from ebm.world.known import KnownDynamics
 
 
@@ -110,6 +112,7 @@ def minimizers(device: torch.device | str = "cpu") -> dict[str, MinimizerMember]
             Refined(CEM(200, 20, std=3.0), LBFGS(), 8), everywhere(), [wells, egg_box_to_refine], fused
         ),
         "AugmentedLagrangian": MinimizerMember(AugmentedLagrangian(LBFGS()), everywhere(), [gaussian, wells]),
+        "GraphSearch": MinimizerMember(GraphSearch(0.5, good_enough=0.0), [walking()]),
         "GRASP": MinimizerMember(GRASP(noise=0.1, iterations=5), [reaching(tol=1e-6)], bowls=False),
         "CategoricalCEM": MinimizerMember(CategoricalCEM(), [tagging(max_steps=100)]),
         "Enumerate": MinimizerMember(Enumerate(), [tagging()]),

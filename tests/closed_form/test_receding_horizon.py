@@ -286,7 +286,7 @@ def test_the_other_agent_takes_over_near_the_goal():
         assert len(planned) == len(planned.unique())  # each row by one of the two
         s = s + action
     assert (s - goal).norm(dim=1).max() < 0.01
-    with pytest.raises(ValueError, match="no farther ahead, 16 actions; got 17"):
+    with pytest.raises(ValueError, match="near plans 17 actions, more than 16"):
         primitive_agent(near=cem(horizon=17), within=1.0)
 
 
