@@ -15,7 +15,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def example() -> dict:
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     scope: dict = {}
     exec(code, scope)
     return scope
@@ -30,6 +30,17 @@ def test_the_example_runs_and_is_ten_lines_of_mathematics():
     soft = -(torch.logsumexp(-4 * table, 1) - torch.log(torch.tensor(48.0))) / 4
     assert torch.allclose(scope["F_beta"](y=y), soft, atol=1e-5)
     assert (scope["F_beta"](y=scope["y_fit"]) <= soft).all()
+
+
+def test_the_script_of_the_rooms_runs(tmp_path, monkeypatch):
+    _, code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert len(code.split("\n\n")[1].strip().splitlines()) <= 10
+    for there, small in (("60_000", "64"), ("steps=4000", "steps=2"), ("steps=60", "steps=2")):
+        assert there in code
+        code = code.replace(there, small)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert (tmp_path / "rooms.gif").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def learn(part: Part, world: TwoRooms, steps: int) -> Learned:
     model = TwoRoomsModel(generator=generator)
     loss = two_rooms_loss(model, generator=generator)
     seen = draw_dots(walks["position"][:512, 0], 65)
-    watch = WatchCodes(model.dots, seen, every=max(1, steps // 40))
+    watch = WatchCodes(model.dots, seen, every=max(1, steps // 40), patience=20)  # it begins flat
     saved = part.out / ".training" / f"rooms-{part.seed}-{steps}"
     saved.parent.mkdir(exist_ok=True)
     history = fit(

@@ -46,8 +46,10 @@ def show_graph(part: Part, world: TwoRooms, model: TwoRoomsModel, agent: Recedin
     given["surprises"] = no_surprise(1, given["goal"][0].shape[1])
     choices = Choices(energy.resting(1, method.waves), n=len(energy.primitives))
     found = minimize(energy, {"choices": choices}, method, given=given)
-    places, cost = _flooded(energy, method, given, choices)
-    way = _places(model, model.rollout(given["state"], energy.actions(found.value["choices"]))[0])  # type: ignore[index]
+    places, cost = _searched(energy, method, given, choices)
+    taken = found.value["choices"]  # type: ignore[index]
+    taken = taken[:, : max(1, int((taken != energy.rest).sum()))]
+    way = _places(model, model.rollout(given["state"], energy.actions(taken))[0])
     dots = _places(model, places)
     picture = world.frames(state)[0].numpy()
 
@@ -70,12 +72,11 @@ def show_graph(part: Part, world: TwoRooms, model: TwoRoomsModel, agent: Recedin
     part.numbers["search"] = {"places": float(len(dots)), "reason": found.reasons[0]}
 
 
-def _flooded(
+def _searched(
     energy: PrimitivePlan, method: GraphSearch, given: Mapping[str, Any], choices: Choices
 ) -> tuple[Tensor, Tensor]:
-    """All places that the search can reach, (M, S), and after how many actions."""
-    flood = GraphSearch(method.spacing, method.expand, method.waves, greed=0.0)
-    graph = Graph(flood, *pose(energy, {"choices": choices}, given))
+    """The places that the search looks at until it comes to the goal, (M, S), and after how many actions."""
+    graph = Graph(method, *pose(energy, {"choices": choices}, given))
     places, depth = graph.place[0], graph.back[0, :, 2]
     for _ in range(method.waves):
         if not graph.wave():

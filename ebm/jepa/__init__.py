@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ebm.jepa.decoder import Decoding, dot_decoder, learn_decoder
+from ebm.jepa.decoder import Decoding, dot_decoder
 from ebm.jepa.ijepa import IJEPA
 from ebm.jepa.inverse_dynamics import InverseDynamics
 from ebm.jepa.jepa import JEPA
@@ -47,6 +47,5 @@ __all__ = [
     "UnrolledPrediction",
     "Variance",
     "dot_decoder",
-    "learn_decoder",
     "vjepa_masks",
 ]

@@ -61,6 +61,7 @@ class PatchViT(nn.Module):
         ValueError: if sizes don't fit; on a call, if x has another size.
 
     Example:
+        >>> import torch
         >>> net = PatchViT(28, 4, channels=1, width=32, depth=2, heads=4)
         >>> x, keep = torch.zeros(5, 1, 28, 28), torch.arange(10).expand(5, 10)
         >>> net.grid, net(x).shape, net(x, keep).shape
@@ -126,6 +127,7 @@ def taken(tokens: Tensor, index: Tensor) -> Tensor:
     """The tokens with these indices, (B, P, D) and (B, *K) -> (B, *K, D).
 
     Example:
+        >>> import torch
         >>> taken(torch.tensor([[[5.0], [6.0], [7.0]]]), torch.tensor([[2, 0]]))
         tensor([[[7.],
                  [5.]]])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ebm.jepa import Decoding, dot_decoder, learn_decoder
-from ebm.jepa.decoder import frozen_codes
+from ebm.jepa import Decoding, dot_decoder
+from ebm.jepa.learn_decoder import frozen_codes, learn_decoder
 from ebm.world import TwoRoomsModel
 from ebm.world.dots import draw_dots
 
