@@ -54,7 +54,7 @@ def rooms_part(part: Part) -> None:
         "wall, so the search goes over places that are reached in imagination, each looked at once.",
     )
     world = TwoRooms(wall=WALL, door=DOOR)
-    learned = learn(part, world, 300 if part.quick else STEPS)
+    learned = learn(part, world, 120 if part.quick else STEPS)
     agent = two_rooms_agent(learned.model, world)
     done = act(part, world, agent, learned)
     film(part, world, done)
@@ -71,7 +71,7 @@ def learn(part: Part, world: TwoRooms, steps: int) -> Learned:
     model = TwoRoomsModel(generator=generator)
     loss = two_rooms_loss(model, generator=generator)
     seen = draw_dots(walks["position"][:512, 0], 65)
-    watch = WatchCodes(model.dots, seen, every=max(1, steps // 40), patience=20)  # it begins flat
+    watch = WatchCodes(model.dots, seen, every=max(1, steps // 40), patience=38)
     saved = part.out / ".training" / f"rooms-{part.seed}-{steps}"
     saved.parent.mkdir(exist_ok=True)
     history = fit(
@@ -100,7 +100,7 @@ def learn(part: Part, world: TwoRooms, steps: int) -> Learned:
 
 def act(part: Part, world: TwoRooms, agent: RecedingHorizon, learned: Learned) -> Episodes:
     """Episodes with the planner, and without."""
-    count, steps = (4, 60) if part.quick else (EPISODES, world.steps)
+    count, steps = (4, 30) if part.quick else (EPISODES, world.steps)
     generator = torch.Generator().manual_seed(part.seed + 1)
     state = world.reset(count, generator)
     done = run_episodes(
