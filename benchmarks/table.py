@@ -108,7 +108,8 @@ def two_rooms(path: Path = TWO_ROOMS) -> str:
     told = (
         f"{total['reached']} of {total['episodes']} episodes at the goal at the last of 200 steps, "
         f"{total['share']:.1%} (95 %: {low:.1%} to {high:.1%}): {len(trained)} trainings of "
-        f"{settings['steps']:,} steps of {settings['batch']} windows, {min(trained):.0f} to "
+        f"{settings['steps']:,} steps of {settings['batch']} windows, of which {settings['near_door']:.0%} "
+        f"begin around the door (published walks begin anywhere), {min(trained):.0f} to "
         f"{max(trained):.0f} s each. What the models know: pushes let through the wall "
         f"{_span(known, 'leak')}, through the door {_span(known, 'pass')}; a linear probe misses the "
         f"position by {min(missed):.1f} to {max(missed):.1f} px."
