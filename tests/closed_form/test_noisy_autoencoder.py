@@ -72,7 +72,8 @@ def test_a_code_on_the_circle_tells_at_most_the_capacity(noise: float) -> None:
 def test_free_energy_averages_over_the_noise() -> None:
     """For a linear decoder W, ⟨|y - W(μ + sε)|²⟩ = |y - Wμ|² + s² |W|² (Frobenius)."""
     noise, draws = 0.8, 40_000
-    linear = NoisyAutoEncoder(mlp(3, 8, 4, generator=seeded(1)).double(), nn.Linear(4, 3).double(), 4, noise)
+    decoder = mlp(4, 3, generator=seeded(2)).double()[0]
+    linear = NoisyAutoEncoder(mlp(3, 8, 4, generator=seeded(1)).double(), decoder, 4, noise)
     y = draw(1, 3)
     with torch.no_grad():
         free = linear.free_energy.train()
