@@ -17,7 +17,7 @@ import torch
 from ebm import __version__, demo
 from ebm.data import data_folders, fashion, find_data
 
-PARTS = ("sparse-coding", "digits", "samplers", "rooms")
+PARTS = demo.PARTS
 NEEDED = ("torch", "numpy", "safetensors", "matplotlib", "tqdm", "scikit-learn")
 OPTIONAL = {"numba": "compiled", "scipy": "bench", "jupyterlab": "tutorials", "ipywidgets": "tutorials"}
 

@@ -47,7 +47,6 @@ def test_the_protocol_is_recorded_and_resumed(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(two_rooms, "PLANNERS", ("MPPI, path, small",))
     monkeypatch.setattr(two_rooms, "temporal_distance", lambda model, world: None)
     monkeypatch.setattr(two_rooms, "WITHOUT", {"variance": {"variance": 0.0}})
-    monkeypatch.setattr(TwoRooms, "steps", 3, raising=False)
     monkeypatch.setattr(two_rooms, "world_of", lambda arguments: TwoRooms(steps=3))
     arguments = Arguments(
         steps=2,

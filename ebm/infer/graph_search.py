@@ -28,8 +28,9 @@ class GraphSearch(Method):
     """Best-first search of a `Staged` energy whose states have a place.
 
     The energy offers two things more: `place(state) -> (B, D)`, in which novelty is measured, and `rest`, the
-    choice that changes nothing and costs nothing; shorter sequences are filled up with it. All rows are
-    searched at once, and up to `expand` beginnings of each with all choices in one call of `stage`.
+    choice that changes nothing and costs nothing; shorter sequences are filled up with it. Its stages are all
+    alike, since beginnings of different lengths go on together: `stage` is called with t = 0. All rows are
+    searched at once, and up to `expand` beginnings of each with all choices in one call of it.
 
     It is no proof of optimality: the first to come to a place keeps it. A row ends by "goal" where ending
     costs at most `good_enough`, else by "stalled": every place that could be reached was looked at, or there

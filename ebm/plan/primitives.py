@@ -83,7 +83,7 @@ class PrimitivePlan(Staged):
         cost = torch.where(
             resting,
             0.0,
-            self.time * self.held + Surprises(*state["surprises"]).cost(here, choice, self.forget),
+            self.time * self.held + state["surprises"].cost(here, choice, self.forget),
         )
         return cost, {**state, "state": s if isinstance(here, Tensor) else (s, *here[1:])}
 

@@ -27,7 +27,7 @@ class DotEncoder(nn.Module):
 
     s = W₂ σ(W₁ m + b₁) + b₂,    m_cell = σ(W₀ patch_cell + b₀) if anything is there, else 0
 
-    Most of a picture of one dot is blank: to look only where something is takes a tenth of the time.
+    Most of a picture of one dot is blank, so it is looked at only where something is.
 
     (N, H, W) uint8 -> (N, S).
     """
@@ -105,10 +105,8 @@ class TwoRoomsModel(WorldModel):
     def encode_frames(self, observations: Tensor) -> tuple[Tensor, ModelState]:
         batch = len(observations)
         codes = self.dots(observations[:, :, 0].flatten(0, 1)).unflatten(0, (batch, -1))
-        return codes, (
-            codes[:, 0],
-            self.see_walls(observations[:, 0, 1]),
-        )  # walls stay, so they are seen once
+        walls = self.see_walls(observations[:, 0, 1])  # which stay, so they are seen once
+        return codes, (codes[:, 0], walls)
 
     def see_walls(self, walls: Tensor) -> Tensor:
         """The context of wall channels, (B, 65, 65) -> (B, 2H)."""
