@@ -60,11 +60,6 @@ class Nets:
         """ "images" or "clips"."""
         return "images" if len(self.size) == 2 else "clips"
 
-    @property
-    def times(self) -> int:
-        """Steps of time in the grid of patches; 1 for images."""
-        return self.size[0] // self.patch[0] if isinstance(self.patch, tuple) else 1
-
     def encoder(self, generator: Generator) -> PatchViT:
         """f with weights from the generator."""
         return PatchViT(
@@ -110,17 +105,18 @@ class Method:
 
 
 class Averaged(nn.Module):
-    """The mean of the codes of all patches of an image, (N, D); of a clip one for each time, (N, T · D).
+    """The mean of the codes of all patches of an image or clip, (N, D).
 
-    A mean over all times would say little of the order in which things happen.
+    Of a clip over all times as well: from one mean for each time a probe would read motion as a change of
+    place, which untrained codes show too. What is left of it is what codes say of their own moment.
     """
 
-    def __init__(self, tokens: nn.Module, times: int = 1):
+    def __init__(self, tokens: nn.Module):
         super().__init__()
-        self.tokens, self.times = tokens, times
+        self.tokens = tokens
 
     def forward(self, x: Tensor) -> Tensor:
-        mean: Tensor = self.tokens(x).unflatten(1, (self.times, -1)).mean(2).flatten(1)
+        mean: Tensor = self.tokens(x).mean(1)
         return mean
 
 
@@ -167,7 +163,7 @@ def jepa(nets: Nets, decay: float, min_keep: int, spread: float, generator: Gene
     drawn: Masks = (MultiBlock if images else vjepa_masks)(f.grid, min_keep=min_keep)
     loss = Spread(math.prod(f.grid), spread) if spread else AverageEnergy()
     energy = (IJEPA if images else VJEPA)(f, h, target)
-    return Method(energy, Masked(loss, drawn), Averaged(f, nets.times))
+    return Method(energy, Masked(loss, drawn), Averaged(f))
 
 
 def mae(nets: Nets, generator: Generator) -> Method:
@@ -176,7 +172,7 @@ def mae(nets: Nets, generator: Generator) -> Method:
     pixels = Shared(Patchify(nets.patch))
     h = nets.predictor(f, generator, outputs=pixels(torch.zeros(1, 1, *nets.size)).shape[2])
     masks = Masked(AverageEnergy(), RandomPatches(f.grid, HIDDEN_SHARE[nets.kind]))
-    return Method(MaskedJEPA(f, h, pixels, "squared"), masks, Averaged(f, nets.times))
+    return Method(MaskedJEPA(f, h, pixels, "squared"), masks, Averaged(f))
 
 
 def flops(method: Method, batch: Tensor, generator: Generator, draws: int = 8) -> float:

@@ -6,8 +6,8 @@
 The JEPAs are learned twice: with `Spread` of their codes, and as published, with nothing but a slow target
 against collapse. Beside all stand the same net untrained, and raw pixels (means of 2 x 2 x 2 in clips). All
 methods of a kind cost the same: MAE's steps, which are cheaper, are as many as take the operations of the
-JEPA's steps, forward and back. Codes are those of the encoder, their means over all patches, in clips over
-those of each time. Every finished row is written down, and a second run goes on from there.
+JEPA's steps, forward and back. Codes are those of the encoder, their means over all patches. Every finished
+row is written down, and a second run goes on from there.
 
 Usage: `python -m benchmarks.recipes.masked_prediction`, about half an hour on one core.
 """
@@ -48,8 +48,8 @@ OWN = {
 class Arguments:
     """What to run."""
 
-    steps: int = option(600, "of I-JEPA")
-    clip_steps: int = option(300, "of V-JEPA")
+    steps: int = option(2000, "of I-JEPA")
+    clip_steps: int = option(1000, "of V-JEPA")
     batch: int = option(32, "images of a step")
     clip_batch: int = option(32, "clips of a step")
     rate: float = option(2e-3, "greatest learning rate of AdamW, after a tenth of the steps")
@@ -226,7 +226,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
             record["arguments"][kind], record["rows"][kind] = settings(kind, arguments), {}
         rows, task = record["rows"][kind], images if kind == "images" else clip_task(arguments)
         pixels = nn.Flatten() if kind == "images" else nn.Sequential(nn.AvgPool3d(2), nn.Flatten())
-        untrained = Averaged(task.nets.encoder(_seeded(arguments)), task.nets.times)
+        untrained = Averaged(task.nets.encoder(_seeded(arguments)))
         for row, encode in {"raw pixels": pixels, "random features": untrained}.items():
             if row not in rows:
                 keep(kind, row, encode, task, {})

@@ -145,6 +145,8 @@ class PrimitivePlanner(Planner):
         surprises: Surprises,
         generator: Generator | None,
     ) -> Decision:
+        if "goal" not in given:
+            raise TypeError("a plan made of primitives leads to a goal; pass goal=... to the agent's step.")
         left = self.energy.choices(start)  # of the plan so far
         known = {"state": state, "goal": given["goal"], "surprises": surprises}
         begin = Choices(left, n=len(self.energy.primitives))

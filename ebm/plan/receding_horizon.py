@@ -54,7 +54,7 @@ class RecedingHorizon:
 
     Raises:
         TypeError: if the energy is neither, a method doesn't suit it, or a guardrail has other variables.
-        ValueError: for a setting out of its range, or if the other agent plans farther ahead.
+        ValueError: for a setting out of its range or of no use, or if the other agent plans farther ahead.
 
     Example:
         >>> from ebm.infer import CEM
@@ -93,9 +93,11 @@ class RecedingHorizon:
             self.planner = PrimitivePlanner(energy, method, horizon, every, margin)
         elif isinstance(energy, TrajectoryEnergy):
             self.planner = ActionPlanner(energy, method, horizon, every, subject_to, bounds, max_steps, tol)
+            if margin or surprise is not None:
+                raise ValueError("margin and surprise are settings of plans made of primitives.")
         else:
             raise TypeError(f"an agent plans with a TrajectoryEnergy or a PrimitivePlan; got {energy!r}.")
-        self.energy, self.model = energy, energy.model
+        self.model = energy.model
         self.guardrails, self.fallback, self.bounds = checked(subject_to), fallback or Brake(), bounds
         self.near, self.within = near, positive("within", within, zero=True)
         self.surprise = None if surprise is None else positive("surprise", surprise)

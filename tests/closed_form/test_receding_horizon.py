@@ -463,7 +463,7 @@ def test_an_interrupted_episode_goes_on_as_if_nothing_had_been():
 def test_the_plan_takes_the_precision_of_the_states():
     for dtype in (torch.float32, torch.float64):
         for agent in (cem(), primitive_agent()):
-            agent.energy.to(dtype)
+            agent.planner.energy.to(dtype)
             goal = torch.ones(1, 2, dtype=dtype)
             action, plan, report = agent.step(agent.start(1, seeded()), torch.zeros(1, 2, dtype=dtype), goal)
             assert action.dtype == plan.actions.dtype == report.energy.dtype == dtype

@@ -60,3 +60,10 @@ def test_who_fears_the_worst_is_more_careful() -> None:
         done, _, report = agent.step(start, observation=zero, goal=zero + 1)
         assert done.item() == pytest.approx(action, abs=1e-3)
         assert not bool(report.fallback.any())
+
+
+@pytest.mark.parametrize("unused", [{"margin": 0.1}, {"surprise": 0.1}])
+def test_settings_of_no_use_are_refused(unused) -> None:
+    E = TrajectoryEnergy(KnownDynamics(partial(move, 1.0), action_size=1), GoalDistance())
+    with pytest.raises(ValueError, match="plans made of primitives"):
+        RecedingHorizon(E, CEM(8, 2), horizon=2, **unused)
