@@ -40,7 +40,7 @@ def test_a_model_that_knows_nothing_stays_where_it_is() -> None:
 def test_every_planner_of_the_table_can_be_made(planner: str) -> None:
     model, world = TwoRoomsModel(), TwoRooms()
     agent = agent_of(planner, model, world, torch.nn.PairwiseDistance())
-    assert agent.bounds is not None and agent.planner.horizon >= 30
+    assert agent.guard.bounds is not None and agent.planner.horizon >= 30
 
 
 def test_the_protocol_is_recorded_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

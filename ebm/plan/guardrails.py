@@ -3,7 +3,7 @@
     allowed:  max_{t=1..T} excess(s_t) <= 0,    else a safe action is done in place of the planned one
 
 A guardrail is an energy, allowed where it is <= 0, and a constraint of the solve (`subject_to`). Whatever the
-solve returns is checked once more against the path that the model predicts from what is seen now.
+solve returns is checked once more, `Guard`, against the path that the model predicts from what is seen now.
 
 Reference: LeCun (2022), "A Path Towards Autonomous Machine Intelligence", sect. 3.2 (the intrinsic cost is
 immutable); Dalal et al. (2018), "Safe Exploration in Continuous Action Spaces".
@@ -12,13 +12,17 @@ immutable); Dalal et al. (2018), "Safe Exploration in Continuous Action Spaces".
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ebm.energy import Energy
+from ebm.regularizers import Regularizer
 from ebm.world.model import ModelState
+
+TOLERANCE = 1e-6  # of a violation: what rounding makes of a plan on the guardrail
 
 
 class Guardrail(Energy):
@@ -96,6 +100,45 @@ class Brake(Fallback):
         return torch.zeros_like(actions)
 
 
+class Guard:
+    """The last look at an action before it is done.
+
+    Args:
+        guardrails: energies of `state` and `actions`, by name, allowed where they are <= 0.
+        fallback: what is done in place of an action that is refused.
+        bounds: an indicator of "actions", whose projection keeps what is done in it; None for none.
+    """
+
+    def __init__(
+        self, guardrails: Sequence[tuple[str, Energy]], fallback: Fallback, bounds: Regularizer | None
+    ):
+        self.guardrails, self.fallback, self.bounds = tuple(guardrails), fallback, bounds
+
+    def __call__(
+        self, actions: Tensor, known: Mapping[str, Any], sound: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """What is done, (B, A), where that is the fallback, (B,), and by how much each guardrail is broken.
+
+        Args:
+            actions: planned, (B, T, A).
+            known: the state and the other variables of the energies.
+            sound: whether there is a plan at all, (B,).
+        """
+        action, violation = self._bounded(actions[:, 0]), {}
+        refused = ~sound | ~action.isfinite().all(1)
+        if self.guardrails:
+            ahead = torch.cat([action.unsqueeze(1), actions[:, 1:]], 1)
+            violation = violations(self.guardrails, {**known, "actions": ahead})
+            refused = refused | (torch.stack(list(violation.values())).amax(0) > TOLERANCE)
+        safe = self._bounded(self.fallback(known["state"], action))
+        return torch.where(refused[:, None], safe, action), refused, violation
+
+    def _bounded(self, action: Tensor) -> Tensor:
+        if self.bounds is None:
+            return action
+        return self.bounds.prox(action, action.new_ones(len(action)))  # type: ignore[operator]
+
+
 def checked(guardrails: Sequence[Energy]) -> tuple[Energy, ...]:
     """Guardrails that can be checked on a path alone.
 
@@ -108,12 +151,11 @@ def checked(guardrails: Sequence[Energy]) -> tuple[Energy, ...]:
     return tuple(guardrails)
 
 
-def violations(guardrails: tuple[Energy, ...], states: Tensor, actions: Tensor) -> dict[str, Tensor]:
-    """By how much paths (B, T + 1, S) and actions (B, T, A) break each guardrail, (B,); NaN breaks all."""
-    values = {"states": states, "actions": actions}
+def violations(guardrails: Sequence[tuple[str, Energy]], known: Mapping[str, Any]) -> dict[str, Tensor]:
+    """By how much each is broken where these variables are known, (B,), by its name; NaN breaks it."""
     out: dict[str, Tensor] = {}
-    for guardrail in guardrails:
-        value = guardrail(**{name: values[name] for name in guardrail.variables})
+    for name, guardrail in guardrails:
+        value = guardrail(**{variable: known[variable] for variable in guardrail.variables})
         value = value.clamp(min=0).nan_to_num(nan=torch.inf, posinf=torch.inf)
-        out[guardrail.label] = value.maximum(out[guardrail.label]) if guardrail.label in out else value
+        out[name] = value.maximum(out[name]) if name in out else value
     return out

@@ -19,12 +19,13 @@ from ebm.choices import Choices
 from ebm.energy import Energy
 from ebm.infer.method import Method, count, positive
 from ebm.infer.minimize import minimize
+from ebm.plan.guardrails import violations
 from ebm.plan.primitives import PrimitivePlan
 from ebm.plan.surprises import Surprises
 from ebm.plan.trajectory import TrajectoryEnergy
 from ebm.regularizers import Regularizer
 from ebm.solution import Solution
-from ebm.world.model import ModelState, WorldModel, moving
+from ebm.world.model import ModelState, Rollout, WorldModel, moving
 
 
 class Decision(NamedTuple):
@@ -50,11 +51,13 @@ class Planner(ABC):
         model: the world model that it imagines with.
         horizon: T, the actions in a plan.
         hold: for how many actions a decision is kept.
+        needs: variables that have to be known besides the state.
     """
 
     model: WorldModel
     horizon: int
     hold: int
+    needs: frozenset[str]
 
     @abstractmethod
     def decide(
@@ -70,6 +73,10 @@ class Planner(ABC):
     @abstractmethod
     def cost(self, path: Tensor, actions: Tensor, state: ModelState, given: Mapping[str, Any]) -> Tensor:
         """What a path (B, T + 1, S) under actions (B, T, A) costs, (B,)."""
+
+    @abstractmethod
+    def imagine(self, guardrail: Energy) -> Energy:
+        """A guardrail, of states and actions, as an energy of the path that actions lead along."""
 
 
 class ActionPlanner(Planner):
@@ -90,8 +97,9 @@ class ActionPlanner(Planner):
         self.horizon, self.hold = count("horizon", horizon), count("every", hold)
         if hold > horizon:
             raise ValueError(f"a plan is {horizon} actions long; got every={hold}.")
-        self.subject_to = [energy.imagine(each) for each in subject_to]
+        self.subject_to = [self.imagine(each) for each in subject_to]
         self.target = energy.imagined if bounds is None else energy.imagined + bounds
+        self.needs = frozenset(self.target.variables) - {"state", "actions"}
         self.max_steps, self.tol = count("max_steps", max_steps, 0), tol
 
     def decide(
@@ -106,7 +114,7 @@ class ActionPlanner(Planner):
         known = {name: known[name] for name in self.target.variables if name in known}
         solution = minimize(
             self.target,
-            {"actions": start},
+            {"actions": self._begin(known, start)},
             self.method,
             given=known,
             subject_to=self.subject_to,
@@ -119,11 +127,29 @@ class ActionPlanner(Planner):
         nothing = torch.full((len(actions),), -1, device=actions.device)
         return Decision(actions, nothing, solution, terms)
 
+    def _begin(self, known: Mapping[str, Any], start: Tensor) -> Tensor:
+        """What is left of the last plan, or, where that is better, to do nothing."""
+        nothing = torch.zeros_like(start)
+        if not bool(start.any()):
+            return start
+        (left, broken), (idle, idly) = (self._judged(known, actions) for actions in (start, nothing))
+        better = (idly < broken) | ((idly == broken) & (idle < left)) | ~left.isfinite()
+        return torch.where(better[:, None, None], nothing, start)
+
+    def _judged(self, known: Mapping[str, Any], actions: Tensor) -> tuple[Tensor, Tensor]:
+        """The energy, and by how much guardrails are broken in all, each (B,)."""
+        value = self.target(**known, actions=actions)
+        broken = violations([("", each) for each in self.subject_to], {**known, "actions": actions})
+        return value, broken.get("", torch.zeros_like(value))
+
     def cost(self, path: Tensor, actions: Tensor, state: ModelState, given: Mapping[str, Any]) -> Tensor:
         here = self.model.at(path, state, 0)
         known = {"states": path, "actions": actions, "state": here, **given}
         cost = self.energy.cost
         return cost(**{name: known[name] for name in cost.variables})
+
+    def imagine(self, guardrail: Energy) -> Energy:
+        return self.energy.imagine(guardrail)
 
 
 class PrimitivePlanner(Planner):
@@ -135,7 +161,7 @@ class PrimitivePlanner(Planner):
         self.length, self.horizon = count("horizon", horizon), horizon * energy.held
         if count("every", hold) > energy.held:
             raise ValueError(f"a primitive is {energy.held} actions long; got every={hold}.")
-        self.hold = hold
+        self.hold, self.needs = hold, frozenset({"goal"})
 
     def decide(
         self,
@@ -145,8 +171,6 @@ class PrimitivePlanner(Planner):
         surprises: Surprises,
         generator: Generator | None,
     ) -> Decision:
-        if "goal" not in given:
-            raise TypeError("a plan made of primitives leads to a goal; pass goal=... to the agent's step.")
         left = self.energy.choices(start)  # of the plan so far
         known = {"state": state, "goal": given["goal"], "surprises": surprises}
         begin = Choices(left, n=len(self.energy.primitives))
@@ -161,3 +185,8 @@ class PrimitivePlanner(Planner):
 
     def cost(self, path: Tensor, actions: Tensor, state: ModelState, given: Mapping[str, Any]) -> Tensor:
         return torch.linalg.vector_norm(path[:, -1] - moving(given["goal"]), dim=1)
+
+    def imagine(self, guardrail: Energy) -> Energy:
+        if "states" not in guardrail.variables:
+            return guardrail
+        return guardrail.compose(states=(Rollout(self.model), "state", "actions"))

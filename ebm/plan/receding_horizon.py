@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 from ebm.binder import batch_of, map_rows
 from ebm.energy import Energy
 from ebm.infer.method import Method, positive
-from ebm.plan.guardrails import Brake, Fallback, checked, violations
+from ebm.plan.guardrails import Brake, Fallback, Guard, checked
 from ebm.plan.plan import Memory, Plan, blank
 from ebm.plan.planner import ActionPlanner, Planner, PrimitivePlanner
 from ebm.plan.primitives import PrimitivePlan
@@ -28,8 +28,6 @@ from ebm.plan.report import Report
 from ebm.plan.trajectory import TrajectoryEnergy
 from ebm.regularizers import Regularizer
 from ebm.world.model import ModelState, moving
-
-TOLERANCE = 1e-6  # of a violation: what rounding makes of a plan on the guardrail
 
 
 class RecedingHorizon:
@@ -54,7 +52,7 @@ class RecedingHorizon:
 
     Raises:
         TypeError: if the energy is neither, a method doesn't suit it, or a guardrail has other variables.
-        ValueError: for a setting out of its range or of no use, or if the other agent plans farther ahead.
+        ValueError: for a setting out of range or of no use, or if the other agent plans farther ahead.
 
     Example:
         >>> from ebm.infer import CEM
@@ -89,16 +87,18 @@ class RecedingHorizon:
         tol: float = 0.0,
     ):
         self.planner: Planner
+        rails = checked(subject_to)
         if isinstance(energy, PrimitivePlan):
             self.planner = PrimitivePlanner(energy, method, horizon, every, margin)
         elif isinstance(energy, TrajectoryEnergy):
-            self.planner = ActionPlanner(energy, method, horizon, every, subject_to, bounds, max_steps, tol)
+            self.planner = ActionPlanner(energy, method, horizon, every, rails, bounds, max_steps, tol)
             if margin or surprise is not None:
                 raise ValueError("margin and surprise are settings of plans made of primitives.")
         else:
             raise TypeError(f"an agent plans with a TrajectoryEnergy or a PrimitivePlan; got {energy!r}.")
         self.model = energy.model
-        self.guardrails, self.fallback, self.bounds = checked(subject_to), fallback or Brake(), bounds
+        imagined = [(each.label, self.planner.imagine(each)) for each in rails]
+        self.guard = Guard(imagined, fallback or Brake(), bounds)
         self.near, self.within = near, positive("within", within, zero=True)
         self.surprise = None if surprise is None else positive("surprise", surprise)
         if near is not None and near.planner.horizon > self.planner.horizon:
@@ -132,6 +132,7 @@ class RecedingHorizon:
             given: other variables of the energy, B rows first.
 
         Raises:
+            TypeError: if a variable of the energy is missing.
             ValueError: if the observation, or what else is given, has other rows than the plan.
         """
         state = self.model.encode(observation)
@@ -144,6 +145,9 @@ class RecedingHorizon:
     ) -> tuple[Tensor, Plan, Report]:
         """`step` for a state and a goal that are encoded already."""
         s = moving(state)
+        needed = self.planner.needs | (self.near.planner.needs | {"goal"} if self.near else set())
+        if missing := sorted(needed - set(given)):
+            raise TypeError(f"a plan needs {', '.join(f'{name}=...' for name in missing)} at every step.")
         if len(s) != len(plan.actions):
             raise ValueError(f"the plan is of {len(plan.actions)} episodes, the observation of {len(s)}.")
         for name, value in given.items():
@@ -160,7 +164,8 @@ class RecedingHorizon:
                 index = rows.nonzero().flatten()
                 plan, memory = agent._replan(plan, memory, state, given, index, report)
         report.energy = plan.energy
-        action = self._guarded(plan, state, report)
+        sound = s.flatten(1).isfinite().all(1) & plan.energy.isfinite()
+        action, report.fallback, report.violation = self.guard(plan.actions, {**given, "state": state}, sound)
         after = self.model.step(state, action)
         promised = self._cost(s, moving(after), action, state, given)
         memory = memory._replace(expected=moving(after), before=s, action=action, promised=promised)
@@ -222,23 +227,6 @@ class RecedingHorizon:
             energy=plan.energy.index_copy(0, rows, decision.solution.energy),
         )
         return plan, memory
-
-    def _guarded(self, plan: Plan, state: ModelState, report: Report) -> Tensor:
-        """The action that is done: the first planned one, within the bounds, unless a guardrail forbids."""
-        action = self._bounded(plan.actions[:, 0])
-        sound = moving(state).flatten(1).isfinite().all(1) & action.isfinite().all(1) & plan.energy.isfinite()
-        report.fallback = ~sound
-        if self.guardrails:
-            ahead = torch.cat([action.unsqueeze(1), plan.actions[:, 1:]], 1)
-            report.violation = violations(self.guardrails, self.model.rollout(state, ahead), ahead)
-            report.fallback |= torch.stack(list(report.violation.values())).amax(0) > TOLERANCE
-        safe = self._bounded(self.fallback(state, action))
-        return torch.where(report.fallback[:, None], safe, action)
-
-    def _bounded(self, action: Tensor) -> Tensor:
-        if self.bounds is None:
-            return action
-        return self.bounds.prox(action, action.new_ones(len(action)))  # type: ignore[operator]
 
     def _cost(
         self, before: Tensor, after: Tensor, action: Tensor, state: ModelState, given: Mapping[str, Any]

@@ -11,6 +11,7 @@ Reference: LeCun (2022), "A Path Towards Autonomous Machine Intelligence", sect.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ebm.energy import Energy, View
 from ebm.world.model import Encode, Rollout, WorldModel
@@ -62,19 +63,24 @@ class TrajectoryEnergy(View):
             raise TypeError(f"a trajectory is imagined by a WorldModel; got {model!r}.")
         if not isinstance(cost, Energy) or not {"states", "actions"} & set(cost.variables):
             raise TypeError(f"the cost is an energy of states or actions; got {cost!r}.")
-        rollout = ("state", "actions") if latent is None else ("state", "actions", latent)
-        imagined = cost
-        if "states" in cost.variables:
-            imagined = cost.compose(states=(Rollout(model), *rollout))
-        imagined = imagined if risk is None else risk(imagined)
+        imagine = partial(_imagine, model=model, latent=latent, risk=risk)
+        imagined = imagine(cost)
         encode = Encode(model)
         sources = {"state": "observation", "goal": "goal"}
         functions = {name: (encode, of) for name, of in sources.items() if name in imagined.variables}
         super().__init__(imagined, functions=functions)
-        self.model, self.cost, self.imagined = model, cost, imagined
+        self.model, self.cost, self.imagined, self._imagine = model, cost, imagined, imagine
 
-    def imagine(self, energy: Energy, latent: str | None = None) -> Energy:
-        """Another energy of states, such as a guardrail, as one of (state, actions) of the same model."""
-        if "states" not in energy.variables:
-            return energy
-        return energy.compose(states=(Rollout(self.model), "state", "actions", *([latent] if latent else [])))
+    def imagine(self, energy: Energy) -> Energy:
+        """Another energy of states, such as a guardrail, on the path imagined here, and at the same risk."""
+        return self._imagine(energy)
+
+
+def _imagine(
+    energy: Energy, model: WorldModel, latent: str | None, risk: Callable[[Energy], Energy] | None
+) -> Energy:
+    if "states" not in energy.variables:
+        return energy
+    path = ("state", "actions") if latent is None else ("state", "actions", latent)
+    imagined = energy.compose(states=(Rollout(model), *path))
+    return imagined if risk is None else risk(imagined)

@@ -95,12 +95,37 @@ def test_the_next_solve_begins_at_the_plan_without_its_first_action():
     agent = RecedingHorizon(TO_GOAL, LBFGS(), horizon=4, max_steps=0)  # a solve that changes nothing
     plan = agent.start(1, dtype=torch.float64)
     planned = torch.arange(8, dtype=torch.float64).view(1, 4, 2)
-    goal = rows([1.0, 1.0])
+    goal = rows([12.0, 16.0])
     action, plan, _ = agent.step(plan._replace(actions=planned), rows([0.0, 0.0]), goal)
     assert (action == planned[:, 0]).all()
     assert (plan.actions[:, :3] == planned[:, 1:]).all() and (plan.actions[:, 3] == 0).all()
     action, _, _ = agent.step(plan, rows([0.0, 1.0]), goal)
     assert (action == planned[:, 1]).all()
+
+
+def test_where_to_do_nothing_is_better_than_what_is_left_of_a_plan_the_solve_begins_there():
+    agent = RecedingHorizon(TO_GOAL, LBFGS(), horizon=4, max_steps=0)
+    planned = torch.ones(2, 4, 2, dtype=torch.float64)
+    plan = agent.start(2, dtype=torch.float64)._replace(actions=planned)
+    action, _, report = agent.step(plan, rows([0.0, 0.0], [0.0, 0.0]), rows([-1.0, -1.0], [4.0, 4.0]))
+    assert action.tolist() == [[0.0, 0.0], [1.0, 1.0]]
+    assert report.energy[0] == 2.0  # |s - g|² at every step
+
+
+def test_standing_still_where_that_breaks_a_guardrail_is_no_better():
+    forward = Guardrail(lambda s: 0.5 - s[..., 0])  # a wall that comes from behind
+    agent = RecedingHorizon(TO_GOAL, CEM(8, 2), horizon=2, max_steps=0, subject_to=[forward])
+    planned = torch.ones(1, 2, 2, dtype=torch.float64)
+    plan = agent.start(1, dtype=torch.float64)._replace(actions=planned)
+    action, _, report = agent.step(plan, rows([0.0, 0.0]), rows([-1.0, -1.0]))
+    assert (action == 1.0).all() and not report.fallback.any()
+
+
+def test_a_plan_that_needs_a_goal_says_so():
+    s, anywhere = rows([0.0, 0.0]), TrajectoryEnergy(WALK, ActionPenalty())
+    for agent in (cem(), primitive_agent(), cem(energy=anywhere, near=cem(), within=1.0)):
+        with pytest.raises(TypeError, match=r"needs goal=\.\.\."):
+            agent.step(agent.start(1, seeded()), s)
 
 
 def test_a_plan_is_followed_for_as_many_actions_as_it_is_told():

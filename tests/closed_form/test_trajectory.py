@@ -115,7 +115,7 @@ def test_violations_count_nan_as_broken_and_what_is_allowed_as_nothing():
     keep = KeepOut(torch.zeros(2).double(), 1.0)
     states = torch.zeros(3, 3, 2).double()
     states[:, 1:, 0] = torch.tensor([[2.0, 3.0], [2.0, 0.25], [torch.nan, 2.0]]).double()
-    found = violations((keep,), states, torch.zeros(3, 2, 2).double())
+    found = violations([(keep.label, keep)], {"states": states})
     assert found["keep out"].tolist() == [0.0, 0.75, torch.inf]
     assert (Brake()(states[:, 0], torch.ones(3, 2)) == 0).all()
 

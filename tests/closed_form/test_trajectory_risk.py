@@ -11,7 +11,7 @@ import torch
 from ebm import marginal_over
 from ebm.infer import CEM
 from ebm.nodes import Finite
-from ebm.plan import CVaR, GoalDistance, RecedingHorizon, TrajectoryEnergy
+from ebm.plan import CVaR, GoalDistance, Guardrail, RecedingHorizon, TrajectoryEnergy
 from ebm.world import KnownDynamics
 from ebm.world.ensemble import Ensemble
 
@@ -60,6 +60,24 @@ def test_who_fears_the_worst_is_more_careful() -> None:
         done, _, report = agent.step(start, observation=zero, goal=zero + 1)
         assert done.item() == pytest.approx(action, abs=1e-3)
         assert not bool(report.fallback.any())
+
+
+def test_a_guardrail_is_held_at_the_same_risk() -> None:
+    """No farther than 2, for all members: the fastest allows 2/3 of an action, the mean of them 4/3."""
+    model, limit = ensemble(), Guardrail(lambda s: s[..., 0] - 2.0, "limit")
+    for beta, action in ((-math.inf, 2 / max(SPEEDS)), (0.0, 2 * len(SPEEDS) / sum(SPEEDS))):
+        risk = partial(marginal_over, latent="z", beta=beta, by=Finite(model.members()))
+        E = TrajectoryEnergy(model, GoalDistance("end"), "z", risk=risk)
+        held = E.imagine(limit)
+        assert set(held.variables) == {"state", "actions"}
+        one = torch.ones(1, 1, dtype=torch.float64)
+        for share, broken in ((0.99, False), (1.01, True)):
+            assert bool(held(state=0 * one, actions=share * action * one.unsqueeze(1)) > 0) == broken
+        agent = RecedingHorizon(E, CEM(200, 20), horizon=1, max_steps=30, subject_to=[limit])
+        start = agent.start(1, torch.Generator().manual_seed(0), dtype=torch.float64)
+        done, _, report = agent.step(start, observation=0 * one, goal=100 * one)
+        assert done.item() == pytest.approx(action, abs=1e-2) and done.item() <= action + 1e-6
+        assert not bool(report.fallback.any()) and float(report.violation["limit"]) == 0
 
 
 @pytest.mark.parametrize("unused", [{"margin": 0.1}, {"surprise": 0.1}])

@@ -78,7 +78,7 @@ def test_a_plan_is_no_worse_than_what_it_began_with_at_first_nothing(name: str, 
 def test_bounds_hold_and_all_is_finite(name: str, where: str) -> None:
     problem, done = PROBLEMS[where], episode(name, where)
     assert done.actions.isfinite().all() and done.states.isfinite().all()
-    if AGENTS[name](problem).bounds is not None:
+    if AGENTS[name](problem).guard.bounds is not None:
         assert (problem.bounds(actions=done.actions) == 0).all()
 
 
