@@ -3,6 +3,7 @@
     every energy, minimizer and sampler on its list, on the device        the whole contract
     E(v) and argmin E on the device = those on the CPU                    to rounding, and to the solve's test
     L(Z) and ∂L/∂Z of every criterion on the device = those on the CPU    to rounding
+    worlds there = here; agents there reach goals and repeat themselves   to rounding
 
 Prints a line for each; the exit code is 0 if all hold, and also where there is no CUDA device (which it
 says).
@@ -22,6 +23,7 @@ from functools import partial
 import torch
 
 from ebm.infer.method import Method
+from ebm.testing.acting import check_planner_on, check_world_on
 from ebm.testing.chains import check_chains, check_counts
 from ebm.testing.criterion import SEED, CriterionMember
 from ebm.testing.criterion_list import criteria
@@ -32,6 +34,8 @@ from ebm.testing.minimizer import check_minimizer
 from ebm.testing.minimizer_list import minimizers
 from ebm.testing.moments import check_balance, check_moments
 from ebm.testing.neighbors import is_stochastic
+from ebm.testing.planner_list import planners
+from ebm.testing.planner_list import problems as planning_problems
 from ebm.testing.posed import Posed, as_dict, bowl, springs
 from ebm.testing.sampler_list import SamplerMember, samplers
 from ebm.testing.solutions import check_reaches, check_report
@@ -41,6 +45,7 @@ from ebm.testing.verdict import (
     MinimizerContractError,
     require_equal,
 )
+from ebm.testing.world_list import worlds
 
 Check = tuple[str, Callable[[], None]]
 
@@ -98,6 +103,11 @@ def all_checks(device: torch.device) -> Iterator[Check]:
         yield f"criterion {name}", partial(check_criterion_on, device, criterion)
     for name, sampler in samplers().items():
         yield f"sampler {name}", partial(check_sampler_on, device, sampler)
+    for name, world in worlds().items():
+        yield f"world {name}", partial(check_world_on, device, world)
+    for name, make in planners().items():
+        for where, plane in planning_problems().items():
+            yield f"planner {name} in {where}", partial(check_planner_on, device, make, plane)
 
 
 def check_energy_on(device: torch.device, member: EnergyMember) -> None:
