@@ -44,7 +44,8 @@ from benchmarks.two_rooms_planners import (
 from ebm.checkpoint import Checkpoint
 from ebm.train import fit
 from ebm.world import TwoRooms, TwoRoomsModel, random_walks
-from ebm.world.learning import two_rooms_loss, world_energy
+from ebm.world.learning import world_energy
+from ebm.world.two_rooms_loss import two_rooms_loss
 
 FOLDER = Path(__file__).parent / "results"
 PLANNERS = (

@@ -30,8 +30,8 @@ from ebm.plan import (
     two_rooms_agent,
 )
 from ebm.world import TwoRooms, TwoRoomsModel, random_walks
-from ebm.world.learning import draw_frames
 from ebm.world.policies import expert_policy, greedy_policy, random_policy
+from ebm.world.two_rooms import draw_frames
 
 PUSH, PUSHES = 1.5, 8  # px and actions of a push
 HALF = 2.0  # px from the middle of the door at which a push through it is aimed at most

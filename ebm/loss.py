@@ -139,7 +139,7 @@ class SumOfLosses(Loss):
             output = part(energy, generator, **data)
             total = output.loss if total is None else total + output.loss
             for name, value in {part.label: output.loss.detach(), **output.terms}.items():
-                terms[_unused(name, terms)] = value
+                terms[unused_name(name, terms)] = value
         if total is None:
             raise ValueError("a sum of no losses is no loss; add at least one.")
         return LossOutput(total, terms)
@@ -194,7 +194,8 @@ def _value(bound: Bound, energy: Energy) -> Tensor:
     return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value  # means need the digits
 
 
-def _unused(name: str, taken: Mapping[str, Any]) -> str:
+def unused_name(name: str, taken: Mapping[str, Any]) -> str:
+    """The name, or with the first number from 2 on, name_2, under which nothing is kept yet."""
     number = 1
     while (candidate := name if number == 1 else f"{name}_{number}") in taken:
         number += 1

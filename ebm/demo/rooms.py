@@ -23,8 +23,9 @@ from ebm.show.animation import save_animation
 from ebm.train import fit
 from ebm.world import TwoRooms, TwoRoomsModel, random_walks
 from ebm.world.dots import draw_dots
-from ebm.world.learning import two_rooms_loss, world_energy
+from ebm.world.learning import world_energy
 from ebm.world.policies import greedy_policy, random_policy
+from ebm.world.two_rooms_loss import two_rooms_loss
 
 FORMULA = "<i>a</i>* = argmin<sub><i>a</i></sub> <i>E</i>(observation, goal, <i>a</i>)"
 WALL, DOOR = 32, 16

@@ -29,10 +29,10 @@ from ebm.solution import Stop
 class MPPI(Method):
     """Average random tries by their energies, u ← u + Σ_i w_i ε_i with w = softmax(-S / λ).
 
-    Candidates are projected into the set of a Box, Simplex or Sphere term, and their noise is what is left of
-    it then. A try whose energy is not finite has weight 0; where no try is finite, u stays. With constraints
-    only the tries that violate them least have a weight. The answer is u, the average, whose energy is looked
-    at as well: best of all steps, never worse than the start.
+    Candidates are projected into the set of a Box, Ball, Simplex or Sphere term, and their noise is what is
+    left of it then. A try whose energy is not finite has weight 0; where no try is finite, u stays. With
+    constraints only the tries that violate them least have a weight. The answer is u, the average, whose
+    energy is looked at as well: best of all steps, never worse than the start.
 
     `Solution.report["effective_sample_size"]` is 1 / Σ_i w_i² in [1, N] of a row's last step: near 1 the
     average is one try, so λ is small for this noise; near N nothing was learned, so λ is large.

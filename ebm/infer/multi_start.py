@@ -28,9 +28,10 @@ from ebm.solution import Stop
 class MultiStart(Method):
     """A gradient method run from K starts a row at once, u = the lowest of its K points.
 
-    The first start is the given one, the others lie around it: u_0 + σ ε, projected into the set of a Box,
-    Simplex or Sphere term. A row ends once all its copies' tests have fired (or their energy is not finite),
-    with the reason of the best; a copy that is not finite loses. `Solution.report` holds that of the best.
+    The first start is the given one, the others lie around it: u_0 + σ ε, projected into the set of an
+    indicator term such as Box. A row ends once all its copies' tests have fired (or their energy is not
+    finite), with the reason of the best; a copy that is not finite loses. `Solution.report` holds that of the
+    best.
 
     Args:
         method: what each start is followed by, a method for continuous variables with gradients.

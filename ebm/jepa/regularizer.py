@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ebm.energy import Energy
 from ebm.joint.on_codes import code_of
-from ebm.loss import ON_DATA, Loss, LossOutput
+from ebm.loss import ON_DATA, Loss, LossOutput, unused_name
 from ebm.signature import refuse_missing
 
 
@@ -107,15 +107,10 @@ class Regularized(Loss):
         for weight, part in zip(self.weights, self.parts, strict=True):
             value = part(sequence)
             loss = loss + weight * value
-            terms[_unused(type(part).__name__, terms)] = value.detach()
+            terms[unused_name(type(part).__name__, terms)] = value.detach()
         return LossOutput(loss, terms)
 
     @property
     def described(self) -> str:
         parts = zip(self.weights, self.parts, strict=True)
         return " + ".join([self.label, *(f"{weight:g} {type(part).__name__}" for weight, part in parts)])
-
-
-def _unused(name: str, taken: dict[str, Tensor]) -> str:
-    """The name, or with the first number from 2 on under which nothing is kept yet."""
-    return next(n for n in (name, *(f"{name} {k}" for k in range(2, len(taken) + 3))) if n not in taken)

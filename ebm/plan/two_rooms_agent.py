@@ -18,10 +18,9 @@ from ebm.plan.costs import GoalDistance
 from ebm.plan.primitives import PrimitivePlan, headings
 from ebm.plan.receding_horizon import RecedingHorizon
 from ebm.plan.trajectory import TrajectoryEnergy
-from ebm.world.learning import draw_frames
 from ebm.world.model import WorldModel
 from ebm.world.random_walk import random_walks
-from ebm.world.two_rooms import TwoRooms
+from ebm.world.two_rooms import TwoRooms, draw_frames
 
 STRIDE = 1.8  # px, the longest action that the walks have shown
 WINDOWS = 500  # from which scales are read

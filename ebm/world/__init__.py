@@ -6,12 +6,13 @@ from ebm.world.cart_pole import CartPole
 from ebm.world.disturbed import Disturbed
 from ebm.world.ensemble import Ensemble
 from ebm.world.known import KnownDynamics
-from ebm.world.learning import two_rooms_loss, world_energy
+from ebm.world.learning import world_energy
 from ebm.world.model import WorldModel
 from ebm.world.pendulum import Pendulum
 from ebm.world.point_mass import PointMass
 from ebm.world.random_walk import random_walks
 from ebm.world.two_rooms import TwoRooms
+from ebm.world.two_rooms_loss import two_rooms_loss
 from ebm.world.two_rooms_model import TwoRoomsModel
 from ebm.world.world import World
 

@@ -182,3 +182,11 @@ def _in_room(u: Tensor, wall: Tensor, left: Tensor) -> Tensor:
     low = torch.where(left, LOW, wall + HALF_WALL + MARGIN)
     high = torch.where(left, wall - HALF_WALL - MARGIN, HIGH)
     return low + (high - low) * u
+
+
+def draw_frames(position: Tensor, wall: Tensor, door: Tensor) -> Tensor:
+    """Observations of Two Rooms along paths, (B, K, 2) -> (B, K, 2, 65, 65) uint8."""
+    batch, count = position.shape[:2]
+    dots = draw_dots(position.flatten(0, 1), SIDE).view(batch, count, SIDE, SIDE)
+    walls = draw_walls(wall, door).unsqueeze(1).expand_as(dots)
+    return torch.stack([dots, walls], 2)
