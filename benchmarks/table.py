@@ -15,7 +15,9 @@ from typing import Any
 from benchmarks.runner import RESULTS, ROOT
 
 TWO_ROOMS = RESULTS / "two_rooms_cpu.json"
-REPRESENTATIONS = ROOT / "benchmarks" / "recipes" / "results" / "representations_fashion-mnist.json"
+RECIPES = ROOT / "benchmarks" / "recipes" / "results"
+REPRESENTATIONS = RECIPES / "representations_fashion-mnist.json"
+MASKED = RECIPES / "masked_prediction_fashion-mnist.json"
 
 
 def rows(document: dict[str, Any]) -> list[str]:
@@ -104,7 +106,7 @@ def two_rooms(path: Path = TWO_ROOMS) -> str:
     low, high = total["95 %"]
     trained = [row["seconds of training"] for name, row in rows.items() if name.startswith("seed")]
     known = [row for name, row in rows.items() if name.startswith("seed")]
-    missed = [row["probe error"] for row in known]
+    missed, plan = [row["probe error"] for row in known], rows["cost of a plan"]
     told = (
         f"{total['reached']} of {total['episodes']} episodes at the goal at the last of 200 steps, "
         f"{total['share']:.1%} (95 %: {low:.1%} to {high:.1%}): {len(trained)} trainings of "
@@ -112,7 +114,38 @@ def two_rooms(path: Path = TWO_ROOMS) -> str:
         f"begin around the door (published walks begin anywhere), {min(trained):.0f} to "
         f"{max(trained):.0f} s each. What the models know: pushes let through the wall "
         f"{_span(known, 'leak')}, through the door {_span(known, 'pass')}; a linear probe misses the "
-        f"position by {min(missed):.1f} to {max(missed):.1f} px."
+        f"position by {min(missed):.1f} to {max(missed):.1f} px. One plan of {plan['predictions']:,} "
+        f"predictions takes {plan['CPU s']:.2f} CPU-s, where {plan['published CPU s']:g} were published."
+    )
+    return "\n".join([*lines, "", told, ""])
+
+
+def masked(path: Path = MASKED) -> str:
+    """What probes read off codes that were learned by predicting what is hidden."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        "| learned by | linear probe | kNN | steps | CPU-s | examples a CPU-s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind, read in (("images", ("class",)), ("clips", ("digit", "direction"))):
+        for name, row in record["rows"][kind].items():
+            linear = ", ".join(
+                f"{what} {row[what]['accuracy']:.1%} ± {row[what]['standard error']:.1%}" for what in read
+            )
+            near = ", ".join(f"{row[what]['kNN accuracy']:.1%}" for what in read)
+            took = (
+                f"{row['steps']:,} | {row['cpu seconds']:.0f} | {row['images a second']:.0f}"
+                if "steps" in row
+                else " | | "
+            )
+            lines.append(f"| {kind}: {name} | {linear} | {near} | {took} |")
+    images, clips = (record["arguments"][kind] for kind in ("images", "clips"))
+    net = f"a transformer of {images['depth']} layers of {images['width']}"
+    told = (
+        f"Fashion-MNIST, {images['train_images']:,} images, and flying digits, {clips['train_clips']:,} clips "
+        f"of 8 frames; {net}, seed {images['seed']}, one core. MAE has as many steps as take the operations "
+        f"of the JEPA above it; *spread* is variance and covariance of the codes of a place. Probes of the "
+        f"mean of all codes, ± their standard error."
     )
     return "\n".join([*lines, "", told, ""])
 
@@ -139,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     new = filled(filled(text, "benchmarks", table()), "representations", representations())
-    new = filled(new, "two-rooms", two_rooms())
+    new = filled(filled(new, "two-rooms", two_rooms()), "masked", masked())
     if check and new != text:
         print(
             "README's tables are not those of the recorded results: run `python -m benchmarks.table`",
