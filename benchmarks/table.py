@@ -142,10 +142,10 @@ def masked(path: Path = MASKED) -> str:
     images, clips = (record["arguments"][kind] for kind in ("images", "clips"))
     net = f"a transformer of {images['depth']} layers of {images['width']}"
     told = (
-        f"Fashion-MNIST, {images['train_images']:,} images, and flying digits, {clips['train_clips']:,} clips "
-        f"of 8 frames; {net}, seed {images['seed']}, one core. MAE has as many steps as take the operations "
-        f"of the JEPA above it; *spread* is variance and covariance of the codes of a place. Probes of the "
-        f"mean of all codes, ± their standard error."
+        f"Fashion-MNIST, {images['train_images']:,} images, and {clips['train_clips']:,} clips of flying "
+        f"digits, 8 frames each; {net}, seed {images['seed']}, one core. MAE has as many steps as take the "
+        f"operations of the JEPA above it; *spread* is variance and covariance of the codes of a place. "
+        f"Probes of the mean of all codes, ± their standard error."
     )
     return "\n".join([*lines, "", told, ""])
 
