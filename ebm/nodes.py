@@ -58,8 +58,9 @@ class Finite(Nodes):
         values = self.values.to(binder.device)
         if values.is_floating_point():
             values = values.to(binder.dtype)
-        log_weight = torch.full((batch, count), -math.log(count) if self.normalized else 0.0)
-        return values.expand(batch, *values.shape), log_weight.to(binder.device, binder.dtype)
+        weight = -math.log(count) if self.normalized else 0.0
+        log_weight = torch.full((batch, count), weight, dtype=binder.dtype, device=binder.device)
+        return values.expand(batch, *values.shape), log_weight
 
 
 class AllChoices(Finite):

@@ -54,6 +54,16 @@ def rooms_part(part: Part) -> None:
         "sequence of actions is how far from the goal it ends, as imagined. A straight way is shut by the "
         "wall, so the search goes over places that are reached in imagination, each looked at once.",
     )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tensors this small are slower on two
+    try:
+        learn_and_act(part)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def learn_and_act(part: Part) -> None:
+    """A model, episodes with it, and pictures of both."""
     world = TwoRooms(wall=WALL, door=DOOR)
     learned = learn(part, world, 120 if part.quick else STEPS)
     agent = two_rooms_agent(learned.model, world)

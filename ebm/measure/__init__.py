@@ -10,6 +10,7 @@ from ebm.measure.ess import ess
 from ebm.measure.knn_probe import knn_probe
 from ebm.measure.lidar import lidar
 from ebm.measure.linear_probe import linear_probe
+from ebm.measure.model_report import ModelReport, model_report
 from ebm.measure.probe import ProbeResult
 from ebm.measure.rankme import rankme
 from ebm.measure.rhat import rhat
@@ -21,6 +22,7 @@ __all__ = [
     "CollapseError",
     "CollapseWarning",
     "EnergyTrace",
+    "ModelReport",
     "PowerLaw",
     "ProbeResult",
     "WatchCodes",
@@ -36,6 +38,7 @@ __all__ = [
     "knn_probe",
     "lidar",
     "linear_probe",
+    "model_report",
     "pairwise_hsic",
     "rankme",
     "rhat",

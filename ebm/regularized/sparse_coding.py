@@ -31,6 +31,7 @@ from ebm.infer.starts import Start, Zeros
 from ebm.latent import min_over
 from ebm.progress import tqdm
 from ebm.regularized.dictionary_update import DictionaryStatistics
+from ebm.regularized.exact import check_data, home
 from ebm.regularized.reconstruction import Reconstruction
 from ebm.regularizers import L1, Regularizer
 from ebm.solution import Solution
@@ -92,13 +93,13 @@ class SparseCoding(Sum):
         Raises:
             ValueError: if there are fewer rows than atoms.
         """
-        length = torch.linalg.vector_norm(_checked(y), dim=1)
+        length = torch.linalg.vector_norm(check_data(y), dim=1)
         rows = (length > 0).nonzero().flatten()
         if len(rows) < count("atoms", atoms):
             raise ValueError(
                 f"{atoms} atoms need as many rows of data that aren't zero; there are {len(rows)}."
             )
-        order = torch.randperm(len(rows), generator=generator, device=_home(generator))[:atoms].to(y.device)
+        order = torch.randperm(len(rows), generator=generator, device=home(generator))[:atoms].to(y.device)
         chosen = rows[order]
         return cls(y[chosen] / length[chosen].unsqueeze(1), sparsity, regularizer, method)
 
@@ -205,7 +206,7 @@ class SparseCoding(Sum):
             ValueError: if the data don't fit the dictionary, or hold NaN or infinity (naming a row).
         """
         count("steps", steps)
-        batch_size = min(count("batch_size", batch_size), len(_checked(y)))
+        batch_size = min(count("batch_size", batch_size), len(check_data(y)))
         statistics, history, begun = DictionaryStatistics(self.dictionary), History(), time.perf_counter()
         order = torch.empty(0, dtype=torch.int64, device=y.device)
         bar = tqdm(range(steps), desc="dictionary", disable=not progress)
@@ -214,7 +215,7 @@ class SparseCoding(Sum):
             try:
                 for _ in bar:
                     if len(order) < batch_size:
-                        order = torch.randperm(len(y), generator=generator, device=_home(generator))
+                        order = torch.randperm(len(y), generator=generator, device=home(generator))
                     batch, order = y[order[:batch_size].to(y.device)], order[batch_size:]
                     codes = self.infer(batch, tol=tol)
                     z = codes.value
@@ -232,16 +233,3 @@ class SparseCoding(Sum):
                 history.interrupted = True
         history.seconds = time.perf_counter() - begun
         return history
-
-
-def _home(generator: torch.Generator | None) -> torch.device:
-    return torch.device("cpu") if generator is None else generator.device
-
-
-def _checked(y: Tensor) -> Tensor:
-    if y.ndim != 2 or not len(y):
-        raise ValueError(f"data is (N, P), one example a row, N at least 1; got shape {tuple(y.shape)}.")
-    bad = (~torch.isfinite(y).all(1)).nonzero().flatten().tolist()
-    if bad:
-        raise ValueError(f"data holds NaN or infinity in {len(bad)} rows, {bad[:5]}; drop or repair them.")
-    return y

@@ -1,20 +1,27 @@
-"""Energies of one variable: what a code costs (norms), and where it may lie (constraints)."""
+"""Energies of one variable: what a code costs (norms, counts, probabilities), and where it may lie."""
 
 from __future__ import annotations
 
 from ebm.regularizers.constraints import Ball, Box, NonNegative, Simplex, Sphere
+from ebm.regularizers.counts import L0, OneHot, TopK
 from ebm.regularizers.norms import L1, L2, GroupL1, NonNegativeL1
+from ebm.regularizers.probabilities import KL, Entropy
 from ebm.regularizers.regularizer import Regularizer
 
 __all__ = [
+    "KL",
+    "L0",
     "L1",
     "L2",
     "Ball",
     "Box",
+    "Entropy",
     "GroupL1",
     "NonNegative",
     "NonNegativeL1",
+    "OneHot",
     "Regularizer",
     "Simplex",
     "Sphere",
+    "TopK",
 ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from ebm.testing.algebra import check_algebra
 from ebm.testing.binding import check_binding
 from ebm.testing.chains import check_chains, check_counts
+from ebm.testing.collapse import check_collapse
 from ebm.testing.criterion import CriterionMember, check_criterion
 from ebm.testing.derivatives import check_derivatives
 from ebm.testing.energy import check_energy
@@ -49,6 +50,7 @@ __all__ = [
     "check_balance",
     "check_binding",
     "check_chains",
+    "check_collapse",
     "check_counts",
     "check_criterion",
     "check_derivatives",

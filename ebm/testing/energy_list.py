@@ -39,7 +39,9 @@ from ebm.regularized.noisy_autoencoder import NoisyAutoEncoder, NoisyFreeEnergy
 from ebm.regularized.reconstruction import Reconstruction
 from ebm.regularized.sparse_coding import SparseCoding
 from ebm.regularizers.constraints import Ball, Box, NonNegative, Simplex, Sphere
+from ebm.regularizers.counts import OneHot, TopK
 from ebm.regularizers.norms import L1, L2, GroupL1, NonNegativeL1
+from ebm.regularizers.probabilities import KL, Entropy
 from ebm.targets.ackley import Ackley
 from ebm.targets.banana import Banana
 from ebm.targets.double_well import DoubleWell
@@ -51,6 +53,10 @@ from ebm.targets.mixture import Mixture
 from ebm.targets.rastrigin import Rastrigin
 from ebm.targets.ring import Ring
 from ebm.targets.rosenbrock import Rosenbrock
+from ebm.testing.amortized_list import amortized_energies
+from ebm.testing.architectural_list import architectural_energies
+from ebm.testing.conditional_list import conditional_energies
+from ebm.testing.encoder_list import encoder_energies
 from ebm.testing.examples import Example, randn
 from ebm.testing.planning_list import planning_energies
 from ebm.testing.posed import Bowl, Springs
@@ -75,7 +81,11 @@ def energies() -> dict[str, EnergyMember]:
         **_masked(),
         **_made_of_others(),
         **_free_energies(),
+        **{name: EnergyMember(*pair) for name, pair in conditional_energies().items()},
+        **{name: EnergyMember(*pair) for name, pair in encoder_energies().items()},
         **{name: EnergyMember(*pair) for name, pair in planning_energies().items()},
+        **{name: EnergyMember(*pair) for name, pair in amortized_energies().items()},
+        **{name: EnergyMember(*pair) for name, pair in architectural_energies().items()},
     }
 
 
@@ -110,6 +120,10 @@ def _regularizers() -> dict[str, EnergyMember]:
         "GroupL1 of pairs": EnergyMember(GroupL1("z", 2), {"z": z}),
         "GroupL1": EnergyMember(GroupL1("z"), {"z": deep}),
         "NonNegativeL1": EnergyMember(NonNegativeL1("z"), {"z": z.abs()}),
+        "TopK": EnergyMember(TopK("z", 2), {"z": z}),
+        "OneHot": EnergyMember(OneHot("z"), {"z": z}),
+        "Entropy": EnergyMember(Entropy("z"), {"z": z.softmax(1)}),
+        "KL": EnergyMember(KL("z", torch.arange(1.0, 5.0)), {"z": deep.softmax(-1)}),
         "Box": EnergyMember(Box("z", -0.5, 0.8), {"z": z}),
         "Box of tensors": EnergyMember(Box("z", -bound, 0.5 * bound), {"z": z}),
         "NonNegative": EnergyMember(NonNegative("z"), {"z": z}),

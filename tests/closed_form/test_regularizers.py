@@ -9,14 +9,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize as scipy_minimize
 from scipy.optimize import minimize_scalar
+from scipy.stats import entropy
+from sklearn.cluster import KMeans
+from sklearn.decomposition import sparse_encode
+from sklearn.metrics import pairwise_distances_argmin
 
 from ebm import energy, minimize
-from ebm.infer import GradientDescent, SpaRSA
-from ebm.regularizers import L1, L2, Box, GroupL1, NonNegative, NonNegativeL1, Simplex, Sphere
+from ebm.infer import Enumerate, GradientDescent, SpaRSA
+from ebm.regularized import Reconstruction
+from ebm.regularizers import (
+    KL,
+    L0,
+    L1,
+    L2,
+    Box,
+    Entropy,
+    GroupL1,
+    NonNegative,
+    NonNegativeL1,
+    OneHot,
+    Simplex,
+    Sphere,
+    TopK,
+)
 from ebm.testing import check_derivatives, check_energy, check_prox
 
 LOW, HIGH = torch.tensor([-1.0, 0.0, -torch.inf, 0.5]), torch.tensor([1.0, 0.0, 0.3, torch.inf])
-NORMS = [L1("z"), L2("z"), GroupL1("z", 2), NonNegativeL1("z")]
+NORMS = [L1("z"), L2("z"), GroupL1("z", 2), NonNegativeL1("z"), KL("z"), Entropy("z")]
 SETS = [
     Box("z", -0.5, 0.7),
     Box("z", LOW, HIGH),
@@ -24,6 +43,8 @@ SETS = [
     Simplex("z"),
     Simplex("z", 2.5),
     Sphere("z", 1.5),
+    TopK("z", 2),
+    OneHot("z"),
 ]
 
 
@@ -44,7 +65,7 @@ def test_contract(regularizer):
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
-@pytest.mark.parametrize("regularizer", [L1("z"), NonNegativeL1("z"), Box("z", -0.5, 0.7)], ids=repr)
+@pytest.mark.parametrize("regularizer", [L0("z"), L1("z"), NonNegativeL1("z"), Box("z", -0.5, 0.7)], ids=repr)
 def test_separable_proxes_by_brute_force_in_one_dimension(regularizer, shape):
     v, step = draw(4, *shape), torch.tensor([0.05, 0.4, 1.0, 3.0], dtype=torch.float64)
     came = regularizer.prox(v, step)
@@ -186,3 +207,95 @@ def test_two_proxes_a_negative_weight_and_a_wall():
         minimize(bowl + Box("z", 0.0, 0.5), start, GradientDescent(0.1))
     elastic = minimize(bowl + 0.5 * L1("z") + L2("z"), start, SpaRSA(), tol=1e-7)  # L2 is smooth: no clash
     torch.testing.assert_close(elastic.value, torch.full((1, 2), 0.25))
+
+
+# Counts and probabilities -----------------------------------------------------------------------------------
+
+
+def test_the_proxes_of_counts_are_the_best_of_all_supports():
+    v, step = draw(6, 5), torch.full((6,), 0.3, dtype=torch.float64)
+    supports = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 5).double()  # (32, 5)
+    candidates = v.unsqueeze(1) * supports
+    off = 0.5 * (candidates - v.unsqueeze(1)).square().sum(2)
+    for regularizer, allowed in ((L0("z"), torch.ones(32, dtype=bool)), (TopK("z", 2), supports.sum(1) <= 2)):
+        price = 0.3 * supports.sum(1) if isinstance(regularizer, L0) else torch.zeros(32).double()
+        best = torch.where(allowed, off + price, torch.inf).argmin(1)
+        torch.testing.assert_close(regularizer.prox(v, step), candidates[torch.arange(6), best])
+    corners = torch.eye(5, dtype=torch.float64)
+    nearest = torch.cdist(v, corners).argmin(1)
+    torch.testing.assert_close(OneHot("z").prox(v, step), corners[nearest])
+
+
+def test_ties_go_to_the_first():
+    v = torch.tensor([[1.0, -1.0, 1.0, 0.0]])
+    assert TopK("z", 2).prox(v, torch.ones(1)).tolist() == [[1.0, -1.0, 0.0, 0.0]]
+    assert OneHot("z").prox(v, torch.ones(1)).tolist() == [[1.0, 0.0, 0.0, 0.0]]
+    assert TopK("z", 9).prox(v, torch.ones(1)).tolist() == v.tolist()
+
+
+def test_entropy_and_divergence_are_those_of_scipy():
+    p = draw(7, 4).softmax(1)
+    prior = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    np.testing.assert_allclose(Entropy("p")(p=p), entropy(p.numpy(), axis=1), rtol=1e-12)
+    np.testing.assert_allclose(KL("p", 5 * prior)(p=p), entropy(p.numpy(), prior.numpy(), axis=1), rtol=1e-12)
+    np.testing.assert_allclose(KL("p")(p=p), np.log(4) - Entropy("p")(p=p).numpy(), rtol=1e-12)
+    certain = torch.eye(4, dtype=torch.float64)
+    assert Entropy("p")(p=certain).tolist() == [0.0] * 4
+    np.testing.assert_allclose(KL("p", prior)(p=certain), -np.log(prior), rtol=1e-12)
+
+
+def test_the_least_average_energy_less_entropy_is_boltzmann():
+    """argmin_p Σ p E + (1/β) Σ p log p = softmax(-βE), by projected gradients on the simplex."""
+    costs, beta = draw(3, 4), 2.0
+
+    @energy
+    def average(p, cost):
+        return (p * cost).sum(1) + torch.special.xlogy(p, p.clamp(min=1e-300)).sum(1) / beta
+
+    start = torch.full((3, 4), 0.25, dtype=torch.float64)
+    free_energy, given = average + Simplex("p"), {"cost": costs}
+    found = minimize(free_energy, {"p": start}, SpaRSA(), given=given, max_steps=2000, tol=1e-9)
+    torch.testing.assert_close(found.value["p"], (-beta * costs).softmax(1), rtol=0, atol=1e-6)
+
+
+def test_what_counts_and_probabilities_refuse():
+    for k in (0, 1.5, True):
+        with pytest.raises(ValueError, match="at least 1"):
+            TopK("z", k)
+    with pytest.raises(ValueError, match="rows \\[1\\]"):
+        Entropy("p")(p=torch.tensor([[0.5, 0.5], [-0.1, 1.1]]))
+    with pytest.raises(ValueError, match="positive"):
+        KL("p", torch.tensor([0.0, 1.0]))
+    with pytest.raises(ValueError, match="3 entries, 'p' 2"):
+        KL("p", torch.ones(3))(p=torch.ones(1, 2) / 2)
+
+
+# The simplest members of the family -------------------------------------------------------------------------
+
+
+def test_a_reconstruction_from_one_hot_codes_is_k_means():
+    centers, y = draw(6, 3, seed=1), draw(200, 3, seed=2)
+    found = minimize(
+        Reconstruction(centers), {"z": torch.zeros(200, 6).double()}, Enumerate(torch.eye(6)), given={"y": y}
+    )
+    classical = KMeans(6, init=centers.numpy(), n_init=1, max_iter=1).fit(y.numpy())
+    assert classical.n_iter_ == 1
+    np.testing.assert_array_equal(
+        found.value["z"].argmax(1), pairwise_distances_argmin(y.numpy(), centers.numpy())
+    )
+    means = torch.linalg.lstsq(found.value["z"], y).solution  # the best atoms for these codes: Lloyd's step
+    np.testing.assert_allclose(means, classical.cluster_centers_, atol=1e-12)
+    assert bool(torch.isinf((Reconstruction(centers) + OneHot("z"))(y=y, z=0.5 * found.value["z"])).all())
+
+
+def test_a_reconstruction_with_l1_is_sparse_coding():
+    dictionary, y = draw(8, 5, seed=3), draw(40, 5, seed=4)
+    start = {"z": torch.zeros(40, 8).double()}
+    found = minimize(
+        Reconstruction(dictionary) + 0.1 * L1("z"), start, SpaRSA(), given={"y": y}, max_steps=5000, tol=1e-10
+    )
+    codes = sparse_encode(y.numpy(), dictionary.numpy(), algorithm="lasso_cd", alpha=0.1, max_iter=100_000)
+    energies = Reconstruction(dictionary)(y=y, z=torch.from_numpy(codes)) + 0.1 * torch.from_numpy(
+        np.abs(codes).sum(1)
+    )
+    assert bool((found.energy <= energies + 1e-9).all())

@@ -221,7 +221,7 @@ def test_bad_input(model, y):
     with pytest.raises(ValueError, match="6 atoms need as many rows of data that aren't zero; there are 5"):
         SparseCoding.from_data(y, 6)
     y[3, 0] = torch.nan
-    with pytest.raises(ValueError, match=r"NaN or infinity in 1 rows, \[3\]"):
+    with pytest.raises(ValueError, match=r"NaN or infinity in 1 of 5 rows, \[3\]"):
         model.fit(y, progress=False)
     with pytest.raises(TypeError, match="needs a regularizer with a dual_norm; Box has none"):
         SparseCoding(torch.eye(3), 0.1, Box("z", 0.0, 1.0)).duality_gap(torch.zeros(1, 3), torch.zeros(1, 3))
