@@ -65,8 +65,8 @@ def by_sklearn(state: dict[str, Tensor], mixture: Any) -> GaussianMixture:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it has not converged, as was asked
         learner.fit(state["y"].numpy())
-    found = (learner.weights_, learner.means_, learner.covariances_)
-    return GaussianMixture(*(torch.from_numpy(each) for each in found))
+    weights, means, covariances = learner.weights_, learner.means_, learner.covariances_
+    return GaussianMixture(torch.from_numpy(weights), torch.from_numpy(means), torch.from_numpy(covariances))
 
 
 def likelihood(state: dict[str, Tensor], model: GaussianMixture) -> Answers:

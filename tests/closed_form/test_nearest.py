@@ -94,6 +94,13 @@ def test_rows_that_are_no_numbers_are_named_and_poison_no_other(bad):
         nearest(draw(30, 3), y[17:18])
 
 
+def test_scores_that_overflow_are_refused():
+    y, c = torch.tensor([[1e20]]), torch.tensor([[0.0], [1e20]])  # the square is too large, the distance is 0
+    with pytest.raises(ValueError, match="too large to square"):
+        nearest(y, c)
+    assert nearest(y.double(), c.double())[0].tolist() == [1]
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match=r"rows \(N, D\) and centers \(K, D\) of one width"):
         nearest(draw(3, 2), draw(3, 4))
