@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from ebm.energy import Energy
 from ebm.infer.method import count, positive
-from ebm.regularized.counted import KSparse, NonNegativeL0, greatest
 from ebm.regularizers import NonNegative, NonNegativeL1
+from ebm.regularizers.nonnegative_counts import KSparse, NonNegativeL0, greatest
 
 MEMORY = 0.99  # share of BatchTopK's threshold that a step keeps
 

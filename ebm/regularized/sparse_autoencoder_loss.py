@@ -22,8 +22,8 @@ from ebm.energy import Energy
 from ebm.history import History
 from ebm.infer.method import count
 from ebm.loss import Loss, LossOutput
-from ebm.regularized.counted import greatest
 from ebm.regularized.sparse_autoencoder import GuessedEnergy, SparseAutoEncoder
+from ebm.regularizers.nonnegative_counts import greatest
 from ebm.rows import dot
 
 

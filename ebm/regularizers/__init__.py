@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ebm.regularizers.constraints import Ball, Box, NonNegative, Simplex, Sphere
 from ebm.regularizers.counts import L0, OneHot, TopK
+from ebm.regularizers.nonnegative_counts import KSparse, NonNegativeL0
 from ebm.regularizers.norms import L1, L2, GroupL1, NonNegativeL1
 from ebm.regularizers.probabilities import KL, Entropy
 from ebm.regularizers.regularizer import Regularizer
@@ -17,7 +18,9 @@ __all__ = [
     "Box",
     "Entropy",
     "GroupL1",
+    "KSparse",
     "NonNegative",
+    "NonNegativeL0",
     "NonNegativeL1",
     "OneHot",
     "Regularizer",

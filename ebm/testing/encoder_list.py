@@ -10,13 +10,13 @@ from torch import nn
 from ebm.energy import Energy
 from ebm.nets.mlp import mlp
 from ebm.regularized.contractive import ContractiveAutoEncoder, SigmoidEncoder
-from ebm.regularized.counted import KSparse, NonNegativeL0
 from ebm.regularized.flow import Flow
 from ebm.regularized.lista import LISTA
 from ebm.regularized.saturating import SaturatingAutoEncoder, Shrink
 from ebm.regularized.sparse_activations import Gated, JumpReLU, Rectified, SparseActivation, TopK
 from ebm.regularized.sparse_autoencoder import SparseAutoEncoder
 from ebm.regularized.sparse_coding import SparseCoding
+from ebm.regularizers.nonnegative_counts import KSparse, NonNegativeL0
 from ebm.testing.examples import Example, randn
 
 Model = TypeVar("Model", bound=Energy)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ebm.loss import AverageEnergy, Loss
 from ebm.regularized import SparseAutoEncoder
-from ebm.regularized.counted import KSparse, NonNegativeL0
 from ebm.regularized.sparse_activations import (
     BatchTopK,
     Gated,
@@ -24,6 +23,7 @@ from ebm.regularized.sparse_activations import (
     TopK,
 )
 from ebm.regularized.sparse_autoencoder_loss import DeadReconstruction, GateReconstruction, Revive
+from ebm.regularizers.nonnegative_counts import KSparse, NonNegativeL0
 from ebm.testing import check_derivatives, check_energy, check_prox
 from ebm.train import fit
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ebm.infer.method import count
 from ebm.regularizers.regularizer import Regularizer, allowed, slack
 from ebm.rows import expand, flat
 
@@ -65,7 +64,9 @@ class KSparse(Regularizer):
 
     def __init__(self, variable: str, k: int):
         super().__init__(variable)
-        self.k = count("k", k)
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ValueError(f"k is how many entries may differ from 0, at least 1; got {k!r}.")
+        self.k = k
 
     def cost(self, v: Tensor) -> Tensor:
         few = (flat(v) > slack(v)).sum(1) <= self.k
