@@ -139,7 +139,7 @@ def contractive(y: Tensor) -> Energy:
 
 
 def saturating(y: Tensor) -> Energy:
-    model = SaturatingAutoEncoder(net(2, 64, 16, seed=1), nn.Linear(16, 2), Rectifier(), 0.05)
+    model = SaturatingAutoEncoder(net(2, 64, 16, seed=1), net(16, 2, seed=2), Rectifier(), 0.05)
     return trained(model, AverageEnergy(), y)
 
 

@@ -65,7 +65,7 @@ def show_graph(part: Part, world: TwoRooms, model: TwoRoomsModel, agent: Recedin
     caption = (
         f"{len(dots)} places reached in imagination from the dot (orange), each farther from the others than "
         "three steps of the walks, drawn at the pixel whose code is nearest; the line is the plan. "
-        "Nothing was told of walls or doors: imagination stops where the walks did."
+        "Nothing was told of walls or doors: imagination stops where the walks did, but for a few mistakes."
     )
     alt = "Two rooms filled with imagined places that spread through the door, and a path to the goal."
     part.add(draw, (6.4, 5.2), Picture("rooms-graph.png", "A graph of imagined places", caption, alt))
