@@ -81,6 +81,9 @@ class TopK(Regularizer):
         kept = rows.abs().argsort(dim=1, descending=True, stable=True)[:, : self.k]
         return torch.zeros_like(rows).scatter(1, kept, rows.gather(1, kept)).view_as(v)
 
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, {self.k}"
+
 
 class OneHot(Regularizer):
     """0 where the vector along the last dimension has one 1 and is 0 elsewhere, else +inf.

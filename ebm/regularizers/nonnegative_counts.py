@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ebm.regularizers.counts import TopK
 from ebm.regularizers.regularizer import Regularizer, allowed, slack
 from ebm.rows import expand, flat
 
@@ -43,7 +44,7 @@ class NonNegativeL0(Regularizer):
         return torch.where(v > (2 * expand(step, v)).sqrt(), v, 0.0)
 
 
-class KSparse(Regularizer):
+class KSparse(TopK):
     """0 where v >= 0 and at most k coordinates of a row aren't 0, else +inf.
 
     Args:
@@ -60,14 +61,6 @@ class KSparse(Regularizer):
         tensor([[3., 0., 2.]])
     """
 
-    indicator = True
-
-    def __init__(self, variable: str, k: int):
-        super().__init__(variable)
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ValueError(f"k is how many entries may differ from 0, at least 1; got {k!r}.")
-        self.k = k
-
     def cost(self, v: Tensor) -> Tensor:
         few = (flat(v) > slack(v)).sum(1) <= self.k
         return allowed(few, v) + allowed(v >= -slack(v), v)
@@ -75,9 +68,6 @@ class KSparse(Regularizer):
     def prox(self, v: Tensor, step: Tensor) -> Tensor:
         """The nearest point of the set, like v; the step changes nothing."""
         return greatest(flat(v), self.k).view_as(v)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, {self.k}"
 
 
 def greatest(v: Tensor, k: int) -> Tensor:
