@@ -55,6 +55,8 @@ PLANNERS = (
         for memory in ("", " no memory")
     ),
     *(f"{method}, path, {size}" for size in ("small", "medium") for method in ("MPPI", "CEM", "gradient")),
+    "gradient, path, large",
+    "MPPI, path, large",
     "CEM, last state, medium",
     "CEM, learned, small",
     "collocation, last state, small",

@@ -22,6 +22,7 @@ from torch import Generator, Tensor, nn
 from ebm import Energy
 from ebm.contrastive import AutoEncoder, Denoising, Gaussian
 from ebm.data import pinwheel
+from ebm.infer import SpaRSA
 from ebm.loss import AverageEnergy, Loss
 from ebm.measure.collapse import CollapseReport, collapse_report
 from ebm.nets import mlp
@@ -107,7 +108,7 @@ def noisy(y: Tensor) -> Energy:
 
 
 def sparse(y: Tensor) -> Energy:
-    model = SparseCoding.from_data(y, 5, 0.15, generator=seeded(4))
+    model = SparseCoding.from_data(y, 5, 0.15, method=SpaRSA(memory=1), generator=seeded(4))
     model.fit(y, steps=100, generator=seeded(), progress=False)
     return model.free_energy
 
