@@ -40,11 +40,14 @@ def pose(
     """
     given = dict(given or {})
     wanted = _by_name(energy, over, given)
-    _check_names(energy, wanted, given)
+    own = {*energy.variables, *(() if isinstance(energy, Bound) else energy.options)}
+    limited = {name for constraint in subject_to for name in constraint.variables} - own
+    _check_names(energy, wanted, given, limited)
     _check_generator(generator)
     values = _starting_values(wanted, given, generator)
     _check_values(energy, values, given)
-    bound = energy.bind(given, generator, like=values)
+    told = {name: value for name, value in given.items() if name not in limited}
+    bound = energy.bind(told, generator, like=values)
     limits = []
     for constraint in subject_to:
         known = {name: given[name] for name in constraint.variables if name in given}
@@ -87,11 +90,14 @@ def _describe(energy: Energy | Bound) -> str:
     return repr(energy) if isinstance(energy, Bound) else describe(energy)
 
 
-def _check_names(energy: Energy | Bound, over: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _check_names(
+    energy: Energy | Bound, over: Mapping[str, Any], given: Mapping[str, Any], limited: set[str]
+) -> None:
+    """Refuse names that are none of the energy's; `limited` are those of constraints alone, to be given."""
     options = () if isinstance(energy, Bound) else energy.options
     twice = [n for n in over if n in given]
     unknown = [n for n in over if n not in energy.variables]
-    unknown += [n for n in given if n not in energy.variables and n not in options]
+    unknown += [n for n in given if n not in energy.variables and n not in options and n not in limited]
     missing = [v for v in energy.variables if v not in over and v not in given]
     if twice:
         raise TypeError(

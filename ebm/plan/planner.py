@@ -111,7 +111,8 @@ class ActionPlanner(Planner):
         generator: Generator | None,
     ) -> Decision:
         known = {"state": state, **given}
-        known = {name: known[name] for name in self.target.variables if name in known}
+        used = {name for each in (self.target, *self.subject_to) for name in each.variables}
+        known = {name: value for name, value in known.items() if name in used}
         solution = minimize(
             self.target,
             {"actions": self._begin(known, start)},
@@ -123,7 +124,7 @@ class ActionPlanner(Planner):
             generator=generator,
         )
         actions = solution.value["actions"]  # type: ignore[index]
-        terms = self.energy.imagined.terms(**known, actions=actions)
+        terms = self.energy.imagined.terms(**_for(self.energy.imagined, known, actions))
         nothing = torch.full((len(actions),), -1, device=actions.device)
         return Decision(actions, nothing, solution, terms)
 
@@ -137,8 +138,8 @@ class ActionPlanner(Planner):
         return torch.where(better[:, None, None], nothing, start)
 
     def _judged(self, known: Mapping[str, Any], actions: Tensor) -> tuple[Tensor, Tensor]:
-        """The energy, and by how much guardrails are broken in all, each (B,)."""
-        value = self.target(**known, actions=actions)
+        """The energy, and by how much the guardrail that is broken worst is broken, each (B,)."""
+        value = self.target(**_for(self.target, known, actions))
         broken = violations([("", each) for each in self.subject_to], {**known, "actions": actions})
         return value, broken.get("", torch.zeros_like(value))
 
@@ -190,3 +191,9 @@ class PrimitivePlanner(Planner):
         if "states" not in guardrail.variables:
             return guardrail
         return guardrail.compose(states=(Rollout(self.model), "state", "actions"))
+
+
+def _for(energy: Energy, known: Mapping[str, Any], actions: Tensor) -> dict[str, Any]:
+    """The values of an energy's variables."""
+    values = {**known, "actions": actions}
+    return {name: values[name] for name in energy.variables}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ebm.solution import Solution, Stop
+from ebm.solution import CONVERGED, Solution, Stop
 
 
 def exactly(value: Tensor, energy: Tensor, reason: Stop) -> Solution:
@@ -17,10 +17,12 @@ def exactly(value: Tensor, energy: Tensor, reason: Stop) -> Solution:
     Args:
         value: z*, (B, *shape).
         energy: E(y, z*), (B,).
-        reason: why it is one, `Stop.EXHAUSTED` (all were looked at) or `Stop.GRADIENT` (it is 0 there).
+        reason: why it is one, `Stop.EXHAUSTED` (all were looked at) or `Stop.GRADIENT` (it is 0 there); or
+            why it may not be.
     """
     ones = torch.ones(len(energy), dtype=torch.int64, device=energy.device)
-    return Solution(value, energy, ones.bool(), ones, torch.full_like(ones, reason, dtype=torch.uint8))
+    converged = torch.full_like(ones, reason in CONVERGED, dtype=torch.bool)
+    return Solution(value, energy, converged, ones, torch.full_like(ones, reason, dtype=torch.uint8))
 
 
 def check_data(y: Tensor, width: int | None = None, least: int = 1) -> Tensor:

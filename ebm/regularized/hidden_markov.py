@@ -147,7 +147,7 @@ class GaussianEmission(nn.Module):
 
     def __init__(self, mean: Tensor, std: float | Tensor = 1.0):
         super().__init__()
-        scale = torch.as_tensor(std).to(mean).expand_as(mean)
+        scale = torch.as_tensor(std, dtype=mean.dtype, device=mean.device).expand_as(mean)
         if mean.ndim != 2 or not bool((scale > 0).all()):
             raise ValueError(f"mean is (K, P) and std positive; got {tuple(mean.shape)} and {std}.")
         self.mean, self.log_std = nn.Parameter(mean.clone()), nn.Parameter(scale.log())

@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from ebm.energy import Energy
-from ebm.solution import CONVERGED, Solution, Stop
+from ebm.regularized.exact import exactly
+from ebm.solution import Solution, Stop
 
 
 class Quantized(NamedTuple):
@@ -125,7 +126,7 @@ class Quantizer(Energy, ABC):
         with torch.no_grad():
             z = self.assign(h)
             energy = self(h=h, z=z)
-        return found(z, energy, Stop.EXHAUSTED)
+        return exactly(z, energy, Stop.EXHAUSTED)
 
     def usage(self, z: Tensor) -> Usage:
         """How often each code was taken, of any number of z."""
@@ -208,10 +209,3 @@ class Usage:
 def distance(h: Tensor, code: Tensor) -> Tensor:
     """|h - c|² of every row, (B, *cells, D) x (B, *cells, D) -> (B,)."""
     return (h - code).square().flatten(1).sum(1)
-
-
-def found(z: Tensor, energy: Tensor, reason: Stop) -> Solution:
-    """The solution of an inference that takes one step."""
-    code = torch.full(energy.shape, int(reason), dtype=torch.uint8, device=energy.device)
-    converged = torch.full_like(code, reason in CONVERGED, dtype=torch.bool)
-    return Solution(z, energy, converged, torch.ones_like(code, dtype=torch.int64), code)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ebm.infer.method import count
-from ebm.regularized.quantizer import Quantizer, distance, found, rotated, straight_through
+from ebm.regularized.exact import exactly
+from ebm.regularized.quantizer import Quantizer, distance, rotated, straight_through
 from ebm.regularized.vector_quantization import Estimator, Learning, VectorQuantization
 from ebm.solution import Solution, Stop
 
@@ -138,7 +139,7 @@ class ResidualQuantization(Quantizer):
             z = self.assign(h) if width == 1 else self.search(h, width)
             energy = self(h=h, z=z)
         everything = width >= self.choices ** (self.stages - 1)
-        return found(z, energy, Stop.EXHAUSTED if everything else Stop.STALLED)
+        return exactly(z, energy, Stop.EXHAUSTED if everything else Stop.STALLED)
 
     def decode(self, z: Tensor) -> Tensor:
         """Σ_s c^s_{z_s}, (B, *cells, S) -> (B, *cells, D)."""

@@ -27,7 +27,8 @@ from ebm.energy import Energy
 from ebm.infer.method import Method
 from ebm.infer.minimize import minimize
 from ebm.loss import ON_DATA, Loss, LossOutput
-from ebm.regularized.quantizer import Quantizer, Usage, distance, found
+from ebm.regularized.exact import exactly
+from ebm.regularized.quantizer import Quantizer, Usage, distance
 from ebm.regularized.vector_quantization import VectorQuantization
 from ebm.solution import Solution, Stop, one_tensor
 
@@ -129,7 +130,7 @@ class VQVAE(Energy):
             h = self.encode(y)
             z = self.quantizer.assign(h)
             if method is None:
-                return found(z, self.forward(y, z, h), Stop.GOAL)
+                return exactly(z, self.forward(y, z, h), Stop.GOAL)
         start = Choices(z, self.quantizer.choices)
         return minimize(self, start, method, given={"y": y}, max_steps=max_steps)
 

@@ -121,6 +121,16 @@ def test_standing_still_where_that_breaks_a_guardrail_is_no_better():
     assert (action == 1.0).all() and not report.fallback.any()
 
 
+def test_a_guardrail_may_look_at_states_that_the_cost_does_not():
+    E, far = TrajectoryEnergy(WALK, ActionPenalty()), KeepOut(torch.zeros(2).double(), 1.0)
+    agent = RecedingHorizon(E, CEM(64, 8), horizon=2, max_steps=20, subject_to=[far])
+    plan = agent.start(1, seeded(), dtype=torch.float64)
+    for _ in range(2):
+        action, plan, report = agent.step(plan, rows([0.5, 0.0]))
+        assert (rows([0.5, 0.0]) + action).norm() >= 1 - 1e-6 and not report.fallback.any()
+        plan = plan._replace(actions=torch.ones_like(plan.actions))
+
+
 def test_a_plan_that_needs_a_goal_says_so():
     s, anywhere = rows([0.0, 0.0]), TrajectoryEnergy(WALK, ActionPenalty())
     for agent in (cem(), primitive_agent(), cem(energy=anywhere, near=cem(), within=1.0)):
