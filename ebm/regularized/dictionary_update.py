@@ -2,8 +2,8 @@
 
     argmin_D Σ_t ½ |y_t - z_t D|²  with |D_j| = 1,        by A = Σ z_tᵀ z_t (K, K) and B = Σ z_tᵀ y_t (K, P)
 
-One atom after the other, D_j ← u_j / |u_j| with u_j = D_j + (B_j - A_j D) / A_jj. Older codes, made with
-older dictionaries, are forgotten: A ← ρ A + Zᵀ Z with ρ = (t / (t + 1))².
+One atom after the other, where A_jj > 0: D_j ← u_j / |u_j| with u_j = B_j - Σ_{k ≠ j} A_jk D_k. Older codes,
+made with older dictionaries, are forgotten: A ← ρ A + Zᵀ Z with ρ = (t / (t + 1))².
 
 Reference: Mairal, Bach, Ponce & Sapiro (2009), "Online Dictionary Learning for Sparse Coding", alg. 2;
 forgetting: their JMLR paper (2010), sect. 3.4.1.
@@ -42,12 +42,13 @@ class DictionaryStatistics:
 
     def improve(self, dictionary: Tensor) -> None:
         """One pass of block coordinate descent over the atoms that have been used, in place."""
-        diagonal = self.code_products.diagonal()
+        used = self.code_products.diagonal() > 0
+        others = self.code_products.diagonal().diag() - self.code_products  # -A_j without its own A_jj
         tiny = torch.finfo(dictionary.dtype).tiny
-        rows = zip(dictionary.unbind(), self.code_products.unbind(), self.data_products.unbind(), strict=True)
-        for (atom, products, data), curvature in zip(rows, diagonal.tolist(), strict=True):
-            if curvature > 0:
-                best = torch.addmv(data, dictionary.T, products, alpha=-1).add_(atom, alpha=curvature)
+        rows = zip(dictionary.unbind(), others.unbind(), self.data_products.unbind(), strict=True)
+        for (atom, products, data), counts in zip(rows, used.tolist(), strict=True):
+            if counts:
+                best = torch.addmv(data, dictionary.T, products)
                 torch.div(best, torch.linalg.vector_norm(best).clamp_(min=tiny), out=atom)
 
     def replace_idle(self, dictionary: Tensor, y: Tensor, energy: Tensor) -> int:

@@ -180,7 +180,7 @@ class SparseCoding(Sum):
         *,
         steps: int = 200,
         batch_size: int = 256,
-        tol: float = 1e-2,
+        tol: float = 0.1,
         generator: torch.Generator | None = None,
         progress: bool = True,
     ) -> History:
