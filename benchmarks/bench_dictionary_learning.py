@@ -2,8 +2,8 @@
 
 Whitened 12 x 12 patches of length 1, 288 atoms, λ = 0.1, the same start. The peers take 140 steps of 256
 patches, this package 95, with which it is at least as good: the check is the mean free energy of 2,000
-patches that neither has seen, with atoms of length 1 on both sides. The peers, scikit-learn and spams.trainDL, have float64: in float32 scikit-learn's inner stopping test
-ends only with its iterations, many times slower, and spams loses accuracy.
+patches that neither has seen, with atoms of length 1 on both sides. The peers have float64: in float32
+scikit-learn's inner stopping test ends only with its iterations, many times slower, and spams is less exact.
 """
 
 from __future__ import annotations

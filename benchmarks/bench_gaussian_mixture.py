@@ -90,6 +90,6 @@ CASES = [
         peer="sklearn.mixture",
         distribution="scikit-learn",
         unit="cpu s",
-        at_least=1.0,
+        at_least=2.5,
     ),
 ]

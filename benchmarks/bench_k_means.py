@@ -86,5 +86,6 @@ CASES = [
         peer="faiss",
         distribution="faiss-cpu",
         unit="cpu s",
+        at_least=1 / 1.3,
     ),
 ]
