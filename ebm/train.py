@@ -32,6 +32,7 @@ from ebm.training.step import backward, floats, together
 __all__ = ["Callback", "DivergedError", "fit"]
 
 SHOW_EVERY = 20  # steps between two updates of the numbers on the progress bar
+SHOWN = ("loss", "energy gap", "gradient norm", "acceptance", "buffer age")  # there, if a loss has them
 
 Data = Tensor | Mapping[str, Tensor]
 Optimizer = torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -73,7 +74,7 @@ def fit(
         callbacks: each is called as callback(step, history) after every step; one that returns True ends the
             training. `ParameterEMA` is one.
         generator: source of the batches and of all randomness in the loss.
-        progress: show a bar with the loss and the energy gap; a string is its title.
+        progress: show a bar with the loss, the energy gap and what tells of chains; a string is its title.
         schedule: of the learning rate, a torch scheduler or what makes one of the optimizer,
             `partial(CosineAnnealingLR, T_max=steps)`; it takes one step for each of the optimizer's.
         clip: scale gradients down to this total norm where theirs is greater.
@@ -167,9 +168,7 @@ def fit(
                     advance(rate, row)
                 history.append(row)
                 if step % SHOW_EVERY == 1 or step == steps:
-                    bar.set_postfix(
-                        {n: f"{row[n]:.4g}" for n in ("loss", "energy gap") if n in row}, refresh=False
-                    )
+                    bar.set_postfix({n: f"{row[n]:.4g}" for n in SHOWN if n in row}, refresh=False)
                 if callbacks:
                     stop = agreed(True in [callback(step, history) for callback in callbacks]) or stop
                 history.seconds = time.perf_counter() - began

@@ -8,6 +8,7 @@ mode-1 actor are all `Network` starts, and the minimizer refines their guess.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -35,6 +36,31 @@ def start_of(value: Any) -> Start | None:
     """The start object of a free variable (for a discrete one, that in its `Choices`); None without one."""
     inner = value.start if isinstance(value, Choices) else value
     return inner if isinstance(inner, Start) else None
+
+
+def begin(
+    start: Start,
+    like: Tensor,
+    variables: Mapping[str, Any] | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """What a start object makes outside a solve, for as many rows as `like` has, in its dtype and place.
+
+    Args:
+        start: the object.
+        like: (B, ...); nothing but its B, dtype and device is used.
+        variables: what a start such as `Data` or `Network` may read.
+        generator: source of all randomness.
+
+    Example:
+        >>> begin(Zeros(2), torch.ones(3, 5))
+        tensor([[0., 0.],
+                [0., 0.],
+                [0., 0.]])
+    """
+    binder = Binder(generator, len(like), like.dtype, like.device)
+    made: Tensor = start(variables or {}, start.draw(binder), binder)
+    return made
 
 
 def as_choices(value: Tensor, n: int) -> Tensor:
@@ -75,6 +101,24 @@ class Normal(Start):
         if drawn is None:
             raise ValueError("Normal starts from noise; draw it first.")
         return self.scale * drawn
+
+
+class Uniform(Start):
+    """u_0 uniform between two numbers, of the given shape (without the batch)."""
+
+    def __init__(self, *shape: int, low: float = 0.0, high: float = 1.0):
+        super().__init__()
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"low and high are finite, low below high; got {low} and {high}.")
+        self.shape, self.low, self.high = shape, low, high
+
+    def draw(self, binder: Binder) -> Tensor:
+        return _empty(binder, self.shape, "Uniform").uniform_(self.low, self.high, generator=binder.generator)
+
+    def forward(self, variables: Mapping[str, Any], drawn: Tensor | None, binder: Binder) -> Tensor:
+        if drawn is None:
+            raise ValueError("Uniform starts from noise; draw it first.")
+        return drawn
 
 
 class Data(Start):

@@ -1,0 +1,93 @@
+"""Negatives: points that the model itself finds likely, where the energy is to be pushed up.
+
+    y⁻ ~ p(y | given) ∝ exp(-βE(y, given)),        roughly: k steps of a sampler from some start
+
+The chain sees the energy in evaluation mode, so that no row depends on its neighbors or on chance, and leaves
+no trace of itself in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ebm.energy import Energy
+from ebm.infer.sample import sample
+from ebm.infer.sampler import Sampler
+from ebm.solution import one_tensor
+
+
+class Negatives(NamedTuple):
+    """Points and how they were found.
+
+    Attributes:
+        value: y⁻, (B, *shape), detached.
+        acceptance: the share of steps that were accepted, 0-dimensional; None for a sampler without a test.
+    """
+
+    value: Tensor
+    acceptance: Tensor | None
+
+
+def draw_negatives(
+    energy: Energy,
+    variable: str,
+    start: Tensor,
+    given: Mapping[str, Any],
+    sampler: Sampler,
+    steps: int,
+    beta: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Negatives:
+    """Where k steps of a sampler lead.
+
+    Args:
+        energy: an energy of `variable` and of what is given.
+        variable: the name of y.
+        start: where the chains begin, (B, *shape).
+        given: all other variables.
+        sampler: how to move.
+        steps: k >= 1.
+        beta: the inverse temperature of the chains.
+        generator: source of all randomness.
+
+    Raises:
+        ValueError: if a chain came to where it or the energy is no finite number.
+    """
+    with evaluating(energy):
+        samples = sample(
+            energy,
+            {variable: start.detach()},
+            sampler,
+            given=given,
+            num_samples=1,
+            thin=steps,
+            beta=beta,
+            generator=generator,
+        )
+    value = one_tensor(samples.value[variable])[0]
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        rows = (~torch.isfinite(value.flatten(1)).all(1)).nonzero().flatten().tolist()
+        raise ValueError(
+            f"{type(sampler).__name__} left the points where the energy is finite, in {len(rows)} of "
+            f"{len(value)} chains (row {rows[0]} first). Take a smaller step_size, or a sampler with a test "
+            "(MALA, HMC); an energy that falls without end needs a term that grows, such as 0.01 * L2('y')."
+        )
+    return Negatives(value, samples.accepted.mean() if sampler.tested else None)
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Every module inside in evaluation mode, and afterwards each one in its own."""
+    flags = [(part, part.training) for module in modules for part in module.modules() if part.training]
+    try:
+        for part, _ in flags:
+            part.training = False
+        yield
+    finally:
+        for part, training in flags:
+            part.training = training

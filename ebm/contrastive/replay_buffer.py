@@ -1,0 +1,142 @@
+"""A replay buffer: the ends of many chains, which go on from there the next time.
+
+    draw B of the N points, each replaced by a fresh one with probability ρ;  walk;  put them back
+
+Between two updates of the model a chain need only follow a small change, so chains that are never begun anew
+stay close to the model's own samples, however few steps they take. The fresh ones find what no chain has
+found. A chain's age is the number of steps since it was fresh.
+
+Reference: Tieleman (2008), "Training Restricted Boltzmann Machines using Approximations to the Likelihood
+Gradient"; the buffer with fresh points: Du & Mordatch (2019), sect. 3.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ebm.binder import Binder
+from ebm.infer.method import count
+from ebm.infer.starts import Start
+from ebm.processes import gather
+
+
+class Drawn(NamedTuple):
+    """Chains taken from a buffer.
+
+    Attributes:
+        index: where they belong, (B,), int64.
+        points: where they stand, (B, *shape).
+        age: steps since each was fresh, (B,), int64.
+    """
+
+    index: Tensor
+    points: Tensor
+    age: Tensor
+
+
+class ReplayBuffer(nn.Module):
+    """N chains that go on. It is part of the loss that holds it, and so of a checkpoint.
+
+    Args:
+        start: makes fresh points: `Normal(2)`, `Uniform(1, 28, 28)`.
+        capacity: N >= 1.
+        fresh: ρ in [0, 1], the probability that a chain begins anew when it is drawn.
+        dtype: of the points; the default dtype if None.
+        device: where they are kept; the CPU if None.
+        generator: source of the first points.
+
+    Raises:
+        TypeError: if the start is no start object.
+        ValueError: if the buffer is empty, or ρ is no probability; on a draw, of more chains than there are.
+
+    Example:
+        >>> from ebm.infer.starts import Normal
+        >>> buffer = ReplayBuffer(Normal(2), capacity=100, fresh=0.05)
+        >>> drawn = buffer.draw(8)
+        >>> buffer.put(drawn.index, drawn.points + 1, drawn.age + 20)
+        >>> int(buffer.age.sum())
+        160
+    """
+
+    points: Tensor
+    age: Tensor
+
+    def __init__(
+        self,
+        start: Start,
+        capacity: int = 10_000,
+        *,
+        fresh: float = 0.05,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        if not isinstance(start, Start):
+            raise TypeError(f"start is a start object, Normal(2) for instance; got {start!r}.")
+        if not 0 <= fresh <= 1:
+            raise ValueError(f"fresh is the probability of beginning anew, in [0, 1]; got {fresh}.")
+        self.start, self.fresh = start, float(fresh)
+        kind = torch.get_default_dtype() if dtype is None else dtype
+        home = torch.device("cpu" if device is None else device)
+        points = _begin(start, count("capacity", capacity), kind, home, generator)
+        self.register_buffer("points", points.detach().clone())
+        self.register_buffer("age", torch.zeros(capacity, dtype=torch.int64, device=home))
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def draw(self, size: int, generator: torch.Generator | None = None) -> Drawn:
+        """Different chains, some of them begun anew.
+
+        Args:
+            size: B, at most N.
+            generator: source of the choice and of the fresh points.
+        """
+        if not 1 <= size <= len(self):
+            raise ValueError(
+                f"the buffer holds {len(self)} chains, of which {size} were asked for: take a capacity of at "
+                "least the batch size."
+            )
+        home = self.points.device
+        at = home if generator is None else generator.device
+        index = torch.randperm(len(self), generator=generator, device=at)[:size].to(home)
+        points, age = self.points[index], self.age[index]
+        if self.fresh:
+            anew = (torch.rand(size, generator=generator, device=at) < self.fresh).to(home)
+            made = _begin(self.start, size, points.dtype, home, generator)
+            points = torch.where(anew.view(-1, *(1,) * (points.ndim - 1)), made, points)
+            age = torch.where(anew, 0, age)
+        return Drawn(index, points, age)
+
+    @torch.no_grad()
+    def put(self, index: Tensor, points: Tensor, age: Tensor) -> None:
+        """Put chains back; those of all processes, so that every one keeps the same buffer.
+
+        Args:
+            index: where they belong, (B,).
+            points: where they stand now, (B, *shape), finite.
+            age: steps since each was fresh, (B,).
+        """
+        if points.shape[1:] != self.points.shape[1:] or len({len(index), len(points), len(age)}) > 1:
+            raise ValueError(
+                f"the buffer keeps points of shape {tuple(self.points.shape[1:])}, with an index and an age "
+                f"each; got points {tuple(points.shape)}, {len(index)} indices, {len(age)} ages."
+            )
+        index, points, age = gather(index), gather(points), gather(age)
+        self.points[index] = points.to(self.points.dtype)
+        self.age[index] = age
+
+    def extra_repr(self) -> str:
+        return f"{len(self)} chains of {tuple(self.points.shape[1:])}, fresh={self.fresh:g}"
+
+
+def _begin(
+    start: Start, size: int, dtype: torch.dtype, device: torch.device, generator: torch.Generator | None
+) -> Tensor:
+    """Points of a start object, which may need no other variable."""
+    binder = Binder(generator, size, dtype, device)
+    return start({}, start.draw(binder), binder)
