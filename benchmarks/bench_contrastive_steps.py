@@ -1,8 +1,8 @@
 """Training steps of contrastive losses beside torchebm's: a network 2-128-128-1 in a bowl, batches of 256.
 
-A step is the loss and its gradient; each timing takes 50 on both sides, with the same sampler settings, chains
-and noise. torchebm adds 0.001 ⟨E²⟩ to contrastive divergence, so does this package here. The check is the mean
-loss over the steps; the losses of score matching are equal but for the direction of random probes.
+A step is the loss and its gradient; each timing takes 50 on both sides, with the same settings, chains and
+noise. torchebm adds 0.001 ⟨E²⟩ to contrastive divergence, so does this package here. The check is the mean of
+the loss; the losses of score matching are equal but for the direction of random probes.
 """
 
 from __future__ import annotations

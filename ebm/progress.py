@@ -15,7 +15,7 @@ except ImportError:
     class tqdm:  # type: ignore[no-redef]
         """Takes what tqdm takes, yields the items and shows nothing."""
 
-        def __init__(self, iterable: Iterable[Any], **settings: Any):
+        def __init__(self, iterable: Iterable[Any] = (), **settings: Any):
             self.iterable = iterable
 
         def __iter__(self) -> Iterator[Any]:
@@ -26,6 +26,12 @@ except ImportError:
 
         def __exit__(self, *reason: Any) -> None:
             return None
+
+        def update(self, n: int = 1) -> None:
+            """Shows nothing."""
+
+        def close(self) -> None:
+            """Shows nothing."""
 
         def set_postfix(self, numbers: Any = None, **more: Any) -> None:
             """Shows nothing."""

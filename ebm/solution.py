@@ -115,10 +115,13 @@ class Samples:
 
     Attributes:
         value: the draws, (N, B, *shape), or a dict of them like `over`.
-        accepted: share of proposals accepted in each chain, (B,); 1 for samplers without a test.
+        accepted: share of proposals accepted in each chain, (B,); 1 for samplers without a test, and the mean
+            chance of acceptance where a step looks at many points.
         divergent: proposals with a runaway energy error, (B,) int64.
         nonfinite: proposals (or, without a test, states) that were NaN or infinite, (B,) int64.
         energy: the energy of every draw, (N, B); None where the sampler does not evaluate it.
+        report: what else the sampler has to say, means over the steps by name, each (B, ...); its docstring
+            names the entries.
     """
 
     value: Value
@@ -126,6 +129,7 @@ class Samples:
     divergent: Tensor
     nonfinite: Tensor
     energy: Tensor | None = None
+    report: dict[str, Tensor] = field(default_factory=dict)
 
     def __str__(self) -> str:
         shape = tuple(

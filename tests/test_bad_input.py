@@ -16,6 +16,8 @@ from ebm import Choices, Energy, energy, marginal_over, min_over, minimize
 from ebm.infer import CEM, Armijo, Enumerate, GradientDescent, Momentum, Nesterov
 from ebm.infer.starts import Data, Network, Normal, Zeros
 from ebm.nodes import Finite
+from ebm.regularized import SparseAutoEncoder
+from ebm.regularized.sparse_activations import BatchTopK
 from ebm.solution import Stop
 from ebm.targets import Gaussian
 
@@ -374,6 +376,12 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         r"layer\.1 \(Dropout\) is in training mode, where the energy of a row depends on chance; call "
         r"energy\.eval\(\)",
+    ),
+    "codes of a whole batch in training mode": (
+        lambda: SparseAutoEncoder(torch.eye(2), BatchTopK(1)).infer(torch.ones(3, 2)),
+        ValueError,
+        r"activation \(BatchTopK\) is in training mode, where the energy of a row depends on its "
+        r"neighbours; call energy\.eval\(\)",
     ),
     "a captured tensor": (
         lambda: minimize(

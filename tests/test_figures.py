@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -11,13 +15,18 @@ import pytest
 
 FIGURES = Path(__file__).parent.parent / "figures"
 SCRIPTS = sorted(path for path in FIGURES.glob("[a-z]*.py"))
+LONG = {"contrastive_zoo", "dimension", "safeguards", "zoo"}  # most of a minute and more; `make test-full`
 
 
 def test_there_are_figures():
-    assert {"landscape", "ellipse", "collapse"} <= {path.stem for path in SCRIPTS}
+    assert {"landscape", "ellipse", "collapse", *LONG} <= {path.stem for path in SCRIPTS}
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(s, marks=pytest.mark.slow if s.stem in LONG else ()) for s in SCRIPTS],
+    ids=lambda path: path.stem,
+)
 def test_the_committed_picture_is_the_one_the_script_draws(script, tmp_path):
     figure = runpy.run_path(str(script))["draw"]()
     again = tmp_path / "again.png"
@@ -29,3 +38,20 @@ def test_the_committed_picture_is_the_one_the_script_draws(script, tmp_path):
     assert float(np.abs(drawn - committed).mean()) < 0.01, (
         f"{script.stem}.png is out of date: run `make figures`"
     )
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_has_its_picture_and_numbers(script):
+    assert callable(runpy.run_path(str(script))["draw"])
+    assert matplotlib.image.imread(script.with_suffix(".png")).std() > 0.01
+    if (numbers := script.with_suffix(".json")).exists():
+        leaves = list(_leaves(json.loads(numbers.read_text(encoding="utf-8"))))
+        assert leaves and all(math.isfinite(x) for x in leaves if isinstance(x, float))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+    else:
+        yield value

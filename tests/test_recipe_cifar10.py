@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.recipes import cifar10 as recipe
+from benchmarks.recipes import cifar10_published as published
 from benchmarks.recipes.command import parse
 from benchmarks.recipes.generated import striped_images
 from ebm.data import LabeledImages
@@ -65,7 +66,7 @@ def test_losses_are_the_published_ones(method: Any, generator: torch.Generator) 
     lines = directions(256, x, torch.Generator().manual_seed(3))
     ours, theirs = ([z.clone().requires_grad_() for z in (x, y)] for _ in range(2))
     energy = SquaredDistance().compose(s_x=(nn.Identity(), "x"), s_y=(nn.Identity(), "y"))
-    loss = recipe.criterion(method, 12)
+    loss = published.criterion(method, 12)
     mine = loss(energy, torch.Generator().manual_seed(3), x=ours[0], y=ours[1]).loss
     other = published_vicreg(*theirs) if method == "vicreg" else published_sigreg(*theirs, lines)
     torch.testing.assert_close(mine, other, rtol=1e-12, atol=0)
@@ -77,7 +78,7 @@ def test_losses_are_the_published_ones(method: Any, generator: torch.Generator) 
 
 @pytest.mark.parametrize(("method", "outputs"), [("vicreg", 1024), ("sigreg", 128)])
 def test_networks_have_the_published_sizes(method: Any, outputs: int) -> None:
-    encoder, net = recipe.networks(recipe.Settings(method=method))
+    encoder, net = published.networks(published.Settings(method=method))
     shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
     assert shapes["0.1.conv1.weight"] == (64, 3, 3, 3) and shapes["0.1.layer4.1.conv2.weight"][0] == 512
     linear = [shape for name, shape in shapes.items() if name.startswith("1.") and len(shape) == 2]
@@ -89,14 +90,14 @@ def test_networks_have_the_published_sizes(method: Any, outputs: int) -> None:
 
 def test_the_network_sees_standardized_channels() -> None:
     x = torch.rand(2, 3, 4, 4)
-    seen = recipe.Standardize()(x)
+    seen = published.Standardize()(x)
     assert float(seen[1, 2, 0, 0]) == pytest.approx((float(x[1, 2, 0, 0]) - 0.4465) / 0.2010, rel=1e-5)
     assert float(seen[0, 0, 3, 1]) == pytest.approx((float(x[0, 0, 3, 1]) - 0.4914) / 0.2023, rel=1e-5)
 
 
 def test_views_are_drawn_as_published(generator: torch.Generator) -> None:
     x = striped_images(4000, 16, noise=0.0).images
-    one, other = recipe.views()(x, generator)
+    one, other = published.views()(x, generator)
     assert one.value.shape == (4000, 3, 32, 32) and not torch.equal(one.value, other.value)
     assert one.value.min() >= 0 and one.value.max() <= 1
     chosen = {
@@ -118,7 +119,7 @@ def test_views_are_drawn_as_published(generator: torch.Generator) -> None:
 
 def test_rates_rise_and_fall() -> None:
     sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
-    schedule, rates = recipe.rise_and_fall(sgd, rise=10, steps=50), []
+    schedule, rates = published.rise_and_fall(sgd, rise=10, steps=50), []
     for _ in range(50):
         rates.append(sgd.param_groups[0]["lr"])
         sgd.step()
@@ -133,7 +134,7 @@ def test_rates_rise_and_fall() -> None:
 def test_a_smoke_run_goes_through_and_records_nothing(
     method: Any, elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = recipe.run(recipe.Settings(method=method, smoke=True))
+    record = recipe.run(published.Settings(method=method, smoke=True))
     assert record is not None and record["accuracy"] > 0.5  # three classes, told apart by color alone
     assert record["steps"] == 8 and record["images_per_second"] > 0
     assert record["recipe"] == "smoke test, generated images" and "published" not in record
@@ -143,8 +144,8 @@ def test_a_smoke_run_goes_through_and_records_nothing(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_that_was_cut_goes_on_bit_for_bit(method: Any, elsewhere: Path) -> None:
-    def settings(folder: str) -> recipe.Settings:
-        return recipe.Settings(method=method, smoke=True, half=False, folder=str(elsewhere / folder))
+    def settings(folder: str) -> published.Settings:
+        return published.Settings(method=method, smoke=True, half=False, folder=str(elsewhere / folder))
 
     whole = recipe.run(settings("whole"))
     assert recipe.run(settings("cut"), [lambda step, history: step == 3]) is None
@@ -168,7 +169,7 @@ def test_a_real_run_is_recorded(elsewhere: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(recipe, "cifar10", loader)
     sizes = {"width": 2, "hidden": 8, "outputs": 8, "batch_size": 32, "half": False, "device": "cpu"}
     record = recipe.run(
-        recipe.Settings("sigreg", epochs=2, warmup_epochs=1, look_every=2, data="there", **sizes)
+        published.Settings("sigreg", epochs=2, warmup_epochs=1, look_every=2, data="there", **sizes)
     )
     assert asked == [("train", "there", torch.float32), ("test", "there", torch.float32)]
     (file,) = (elsewhere / "results").iterdir()
@@ -182,7 +183,7 @@ def test_a_real_run_is_recorded(elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 
 def smoke(folder: str) -> float | None:
     """In one of two processes; to be found by its name."""
-    record = recipe.run(recipe.Settings(method="sigreg", smoke=True, half=False, folder=folder))
+    record = recipe.run(published.Settings(method="sigreg", smoke=True, half=False, folder=folder))
     return None if record is None else record["accuracy"]
 
 
@@ -194,16 +195,16 @@ def test_two_processes_train_together(elsewhere: Path) -> None:
 
 # --- the command line ---------------------------------------------------------------------------------------
 def test_every_setting_is_an_option() -> None:
-    def told(*words: str) -> recipe.Settings:
-        return parse(recipe.Settings, "recipe", "", words)
+    def told(*words: str) -> published.Settings:
+        return parse(published.Settings, "recipe", "", words)
 
-    assert told() == recipe.Settings()
+    assert told() == published.Settings()
     given = told(
         "--method", "sigreg", "--batch-size", "512", "--lr", "0.6", "--no-half", "--compile", "--smoke"
     )
-    assert given == recipe.Settings("sigreg", batch_size=512, lr=0.6, half=False, compile=True, smoke=True)
+    assert given == published.Settings("sigreg", batch_size=512, lr=0.6, half=False, compile=True, smoke=True)
     assert told("--outputs", "64").outputs == 64 and told("--no-compile").compile is False
-    assert all(each.metadata["help"] for each in fields(recipe.Settings))
+    assert all(each.metadata["help"] for each in fields(published.Settings))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_every_setting_is_an_option() -> None:
 )
 def test_wrong_words_are_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse(recipe.Settings, "recipe", "", words)
+        parse(published.Settings, "recipe", "", words)
     assert ended.value.code == 2 and message in capsys.readouterr().err
 
 

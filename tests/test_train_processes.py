@@ -20,6 +20,8 @@ from ebm.joint import OnCodes, SquaredDistance, VICReg
 from ebm.loss import AverageEnergy, Loss
 from ebm.nets import mlp
 from ebm.processes import rank, world_size
+from ebm.regularized import DeadReconstruction, SparseAutoEncoder
+from ebm.regularized.sparse_activations import BatchTopK, TopK
 from ebm.testing.processes import run_processes
 from ebm.train import DivergedError, fit
 
@@ -65,7 +67,11 @@ def posed(which: str) -> tuple[Energy, Loss, Any]:
     noisy = AutoEncoder(nn.Sequential(linear, nn.Dropout(0.3)))
     network = mlp(2, 5, 2, generator=seeded(rank())).double()
     pair = SquaredDistance().compose(s_x=(network, "x"), s_y=(network, "y"))
+    sparse, coupled = (SparseAutoEncoder(draw(6, 2, seed=7), a) for a in (TopK(1), BatchTopK(1)))
+    dead = AverageEnergy() + 0.1 * DeadReconstruction(6, k=1, patience=16)
     trainings: dict[str, tuple[Energy, Loss, Any]] = {
+        "sparse": (sparse.free_energy, dead, y),
+        "coupled": (coupled.free_energy, AverageEnergy(), y),
         "well": (Well(), AverageEnergy(), y),
         "halves": (Halves(), AverageEnergy(), y),
         "auto-encoder": (AutoEncoder(network), AverageEnergy(), y),
@@ -97,6 +103,7 @@ def learn(which: str, folder: Path | None = None, **changes: Any) -> dict[str, A
     history = fit(energy, loss, data, **{**settings, **changes})
     left = {name: t.detach().clone() for name, t in energy.state_dict().items()}
     left |= {f"ema {name}": t for name, t in ema.average.items()}
+    left |= {f"loss {name}": t.detach().clone() for name, t in loss.state_dict().items()}
     return {
         "history": history,
         "left": left,
@@ -107,13 +114,13 @@ def learn(which: str, folder: Path | None = None, **changes: Any) -> dict[str, A
 
 def several(folder: Path) -> dict[str, dict[str, Any]]:
     """Trainings one after another in the same processes."""
-    plain = {
-        which: learn(which) for which in ("well", "halves", "auto-encoder", "joint", "normalized", "noisy")
-    }
+    kinds = ("well", "halves", "auto-encoder", "joint", "normalized", "noisy", "sparse")
+    plain = {which: learn(which) for which in kinds}
     return plain | {
         "micro": learn("joint", accumulate=2),
         "whole": learn("well", batch_size=100),
         "one step": learn("normalized", steps=1),
+        "one step, coupled": learn("coupled", steps=1),
         "cut": learn("noisy", folder, stops=True),
         "gone on": learn("noisy", folder),
         "diverged": _diverged(),
@@ -186,6 +193,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, An
         ("well", {}),
         ("auto-encoder", {}),
         ("joint", {}),
+        ("sparse", {}),
         ("micro", {"accumulate": 2}),
         ("whole", {"batch_size": 100}),
     ],
@@ -202,7 +210,8 @@ def test_two_processes_learn_what_one_does(
 
 
 def test_both_processes_hold_the_same_bits(ran: list[dict[str, dict[str, Any]]]) -> None:
-    for which in ("well", "halves", "auto-encoder", "joint", "normalized", "noisy", "micro", "gone on"):
+    kinds = ("well", "halves", "auto-encoder", "joint", "normalized", "noisy", "sparse", "micro", "gone on")
+    for which in kinds:
         zero, one = (each[which] for each in ran)
         assert zero["history"].rows == one["history"].rows
         assert all(torch.equal(zero["left"][n], one["left"][n]) for n in zero["left"]), which
@@ -230,6 +239,20 @@ def test_batch_normalization_sees_its_own_rows_and_its_buffers_are_averaged(
         torch.testing.assert_close(found["network.1.running_mean"], mean)
         torch.testing.assert_close(found["network.1.running_var"], variance)
         assert int(found["network.1.num_batches_tracked"]) == 1
+
+
+def test_the_threshold_of_a_batch_is_averaged_over_the_processes(
+    ran: list[dict[str, dict[str, Any]]],
+) -> None:
+    """The smallest code that is kept of each half; and a latent is dead where it is off in both."""
+    energy, _, y = posed("coupled")
+    halves = y[torch.randperm(24, generator=seeded(5))[:8]].chunk(2)
+    codes = [energy.model.encode(half) for half in halves]
+    expected = torch.stack([z[z > 0].min() for z in codes]).mean().detach()
+    assert not torch.allclose(*(z[z > 0].min() for z in codes))
+    for found in (each["one step, coupled"]["left"] for each in ran):
+        torch.testing.assert_close(found["model.activation.threshold"], expected)
+    assert int(ran[0]["sparse"]["history"].column("dead latents").max()) > 0
 
 
 def test_every_process_draws_noise_of_its_own(ran: list[dict[str, dict[str, Any]]]) -> None:

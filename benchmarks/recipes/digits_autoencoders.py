@@ -19,18 +19,16 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from benchmarks.machine import commit, machine, versions
 from benchmarks.recipes.command import option, parse
+from benchmarks.recipes.record import FOLDER, found, picture, save
 from ebm.data import digits, fashion_mnist, find_data
 from ebm.data.fashion import CHECKSUMS, NAME
 from ebm.nets import mlp
@@ -39,9 +37,7 @@ from ebm.regularized.nearest import nearest
 from ebm.solution import one_tensor
 from ebm.train import fit
 
-FOLDER = Path(__file__).parent / "results"
 MODELS = ("PCA", "VAE", "VQ-VAE")
-SHOWN = 12  # images in a row of the picture
 
 
 @dataclass(frozen=True)
@@ -192,25 +188,12 @@ def _away(these: Tensor, train: Tensor) -> float:
     return float(nearest(these.flatten(1), train.flatten(1))[1].mean())
 
 
-def picture(rows: list[Tensor], path: Path) -> None:
-    """Images in rows, (N, 1, H, W) each, three times as large, ink dark."""
-    framed = [nn.functional.pad(images[:SHOWN, 0].clamp(0, 1), (1, 1, 1, 1)) for images in rows]
-    lines = [torch.cat(list(images), 1) for images in framed]
-    width = max(line.shape[1] for line in lines)
-    whole = torch.cat([nn.functional.pad(line, (0, width - line.shape[1])) for line in lines])
-    gray = (255 * (1 - whole)).round().byte().repeat_interleave(3, 0).repeat_interleave(3, 1)
-    Image.fromarray(gray.numpy()).save(path)
-
-
 def run(arguments: Arguments) -> dict[str, Any]:
     """Everything that isn't in the file yet; returns what the file holds."""
     torch.set_num_threads(arguments.threads)
     path = Path(arguments.results) if arguments.results else FOLDER / "digits_autoencoders.json"
     settings = {k: v for k, v in asdict(arguments).items() if k not in ("data", "results")}
-    record: dict[str, Any] = {"arguments": settings, "rows": {}}
-    if path.exists() and (written := json.loads(path.read_text(encoding="utf-8")))["arguments"] == settings:
-        record = written
-    path.parent.mkdir(parents=True, exist_ok=True)
+    record = found(path, settings)
     for name in arguments.data:
         if name in record["rows"] or (name == NAME and find_data(NAME, list(CHECKSUMS)) is None):
             continue
@@ -221,14 +204,8 @@ def run(arguments: Arguments) -> dict[str, Any]:
             shown += more
             print(name, model, json.dumps(rows[model]), flush=True)
         record["rows"][name] = rows
-        record.update(
-            date=datetime.now(UTC).date().isoformat(),
-            machine=machine(),
-            versions=versions(["torch", "ebm-lab"]),
-            **commit(Path(__file__).parent),
-        )
         picture(shown, path.with_name(f"{path.stem}_{name}.png"))
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        save(record, path)
     return record
 
 

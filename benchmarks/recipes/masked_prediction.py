@@ -18,7 +18,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,16 +26,15 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from benchmarks.machine import commit, machine, versions
 from benchmarks.recipes.command import option, parse
 from benchmarks.recipes.masked_methods import Averaged, Method, Nets, flops, jepa, mae
+from benchmarks.recipes.record import FOLDER, save
 from benchmarks.recipes.representations import data_sets
 from ebm.data import moving_digits
 from ebm.measure import code_report, knn_probe, linear_probe
 from ebm.measure.encoded import encoded
 from ebm.train import fit
 
-FOLDER = Path(__file__).parent / "results"
 JEPA = {"images": "I-JEPA", "clips": "V-JEPA"}
 OWN = {
     "images": ("steps", "min_keep", "train_images"),
@@ -212,14 +210,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     def keep(kind: str, row: str, encode: nn.Module, task: Task, took: dict[str, float]) -> None:
         record["rows"][kind][row] = {**measured(encode, task), **took}
         print(kind, row, json.dumps(record["rows"][kind][row]), flush=True)
-        record.update(
-            date=datetime.now(UTC).date().isoformat(),
-            machine=machine(),
-            versions=versions(["torch", "ebm-lab"]),
-            **commit(Path(__file__).parent),
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        save(record, path)
 
     for kind in arguments.kinds:
         if record["arguments"].get(kind) != settings(kind, arguments):

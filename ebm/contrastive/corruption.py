@@ -78,7 +78,7 @@ class Masking(Corruption):
     """
 
     def __init__(self, share: float, value: float = 0.0):
-        self.share, self.value = _probability("Masking", "share", share), value
+        self.share, self.value = probability("Masking", "share", share), value
 
     def __call__(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return y.masked_fill(_uniform(y, *y.shape, generator=generator) < self.share, self.value)
@@ -93,7 +93,7 @@ class SaltAndPepper(Corruption):
     """
 
     def __init__(self, share: float, low: float = 0.0, high: float = 1.0):
-        self.share, self.low, self.high = _probability("SaltAndPepper", "share", share), low, high
+        self.share, self.low, self.high = probability("SaltAndPepper", "share", share), low, high
 
     def __call__(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         u = _uniform(y, *y.shape, generator=generator)
@@ -127,7 +127,7 @@ class BlockSwap(Corruption):
     """
 
     def __init__(self, share: float, smallest: int, largest: int):
-        self.share = _probability("BlockSwap", "share", share)
+        self.share = probability("BlockSwap", "share", share)
         self.smallest, self.largest = _sides("BlockSwap", smallest, largest)
 
     def __call__(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -141,6 +141,37 @@ class BlockSwap(Corruption):
         home = None if generator is None else generator.device
         shift = int(torch.randint(1, batch, (), generator=generator, device=home))
         return torch.where(block, y.roll(shift, 0), y)
+
+
+class Shift(Corruption):
+    """ỹ_i = y_{i + d}: each image moved by a whole number of pixels, and `value` where it came from nowhere.
+
+    Args:
+        largest: how far at most, in pixels; d is uniform in [-largest, largest], on its own down and across.
+        value: what comes in from outside.
+    """
+
+    def __init__(self, largest: int, value: float = 0.0):
+        if largest < 0:
+            raise ValueError(f"Shift needs largest >= 0, in pixels; got {largest}.")
+        self.largest, self.value = largest, value
+
+    def __call__(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        if y.ndim < 3:
+            raise ValueError(
+                f"Shift needs images, (B, ..., H, W); got {tuple(y.shape)}. Reshape rows to images first: "
+                f"y.unflatten(1, (H, W))."
+            )
+        for dim in (-2, -1):
+            u = _uniform(y, len(y), generator=generator)
+            moved = ((2 * self.largest + 1) * u).floor().long() - self.largest  # (B,)
+            source = torch.arange(y.shape[dim], device=y.device) + moved[:, None]  # (B, size)
+            outside = (source < 0) | (source >= y.shape[dim])
+            shape = [len(y), *(1,) * (y.ndim - 1)]
+            shape[dim] = y.shape[dim]
+            y = y.gather(dim, source.clamp(0, y.shape[dim] - 1).view(shape).expand_as(y))
+            y = y.masked_fill(outside.view(shape), self.value)
+        return y
 
 
 def rectangles(y: Tensor, smallest: int, largest: int, generator: torch.Generator | None = None) -> Tensor:
@@ -170,7 +201,7 @@ def _uniform(like: Tensor, *shape: int, generator: torch.Generator | None) -> Te
     return torch.rand(shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
-def _probability(who: str, name: str, value: float) -> float:
+def probability(who: str, name: str, value: float) -> float:
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"{who} needs {name} in [0, 1]; got {value}.")
     return value

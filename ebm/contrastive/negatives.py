@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from ebm.energy import Energy
 from ebm.infer.sample import sample
 from ebm.infer.sampler import Sampler
-from ebm.solution import one_tensor
 
 
 class Negatives(NamedTuple):
@@ -69,7 +68,7 @@ def draw_negatives(
             beta=beta,
             generator=generator,
         )
-    value = one_tensor(samples.value[variable])[0]
+    value = (samples.value if isinstance(samples.value, Tensor) else samples.value[variable])[0]
     if value.is_floating_point() and not bool(torch.isfinite(value).all()):
         rows = (~torch.isfinite(value.flatten(1)).all(1)).nonzero().flatten().tolist()
         raise ValueError(

@@ -101,6 +101,6 @@ class PersistentContrastiveDivergence(ContrastiveDivergence):
         """The loss of data beside where the chains have come to, which go back into the buffer."""
         age = drawn.age + self.steps
         if self.training:
-            self.buffer.put(drawn.index, negatives.value, age)
+            self.buffer.put(drawn.slots, negatives.value, age)
         output = self.contrast(energy, data, negatives, generator)
         return LossOutput(output.loss, {**output.terms, BUFFER_AGE: age.to(output.loss.dtype).mean()})

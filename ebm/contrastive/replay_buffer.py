@@ -17,9 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ebm.binder import Binder
 from ebm.infer.method import count
-from ebm.infer.starts import Start
+from ebm.infer.starts import Start, begin
 from ebm.processes import gather
 
 
@@ -27,12 +26,12 @@ class Drawn(NamedTuple):
     """Chains taken from a buffer.
 
     Attributes:
-        index: where they belong, (B,), int64.
+        slots: where they belong, (B,), int64.
         points: where they stand, (B, *shape).
         age: steps since each was fresh, (B,), int64.
     """
 
-    index: Tensor
+    slots: Tensor
     points: Tensor
     age: Tensor
 
@@ -56,7 +55,7 @@ class ReplayBuffer(nn.Module):
         >>> from ebm.infer.starts import Normal
         >>> buffer = ReplayBuffer(Normal(2), capacity=100, fresh=0.05)
         >>> drawn = buffer.draw(8)
-        >>> buffer.put(drawn.index, drawn.points + 1, drawn.age + 20)
+        >>> buffer.put(drawn.slots, drawn.points + 1, drawn.age + 20)
         >>> int(buffer.age.sum())
         160
     """
@@ -82,7 +81,7 @@ class ReplayBuffer(nn.Module):
         self.start, self.fresh = start, float(fresh)
         kind = torch.get_default_dtype() if dtype is None else dtype
         home = torch.device("cpu" if device is None else device)
-        points = _begin(start, count("capacity", capacity), kind, home, generator)
+        points = begin(start, count("capacity", capacity), kind, home, generator)
         self.register_buffer("points", points.detach().clone())
         self.register_buffer("age", torch.zeros(capacity, dtype=torch.int64, device=home))
 
@@ -103,40 +102,32 @@ class ReplayBuffer(nn.Module):
             )
         home = self.points.device
         at = home if generator is None else generator.device
-        index = torch.randperm(len(self), generator=generator, device=at)[:size].to(home)
-        points, age = self.points[index], self.age[index]
+        slots = torch.randperm(len(self), generator=generator, device=at)[:size].to(home)
+        points, age = self.points[slots], self.age[slots]
         if self.fresh:
             anew = (torch.rand(size, generator=generator, device=at) < self.fresh).to(home)
-            made = _begin(self.start, size, points.dtype, home, generator)
+            made = begin(self.start, size, points.dtype, home, generator)
             points = torch.where(anew.view(-1, *(1,) * (points.ndim - 1)), made, points)
             age = torch.where(anew, 0, age)
-        return Drawn(index, points, age)
+        return Drawn(slots, points, age)
 
     @torch.no_grad()
-    def put(self, index: Tensor, points: Tensor, age: Tensor) -> None:
+    def put(self, slots: Tensor, points: Tensor, age: Tensor) -> None:
         """Put chains back; those of all processes, so that every one keeps the same buffer.
 
         Args:
-            index: where they belong, (B,).
+            slots: where they belong, (B,).
             points: where they stand now, (B, *shape), finite.
             age: steps since each was fresh, (B,).
         """
-        if points.shape[1:] != self.points.shape[1:] or len({len(index), len(points), len(age)}) > 1:
+        if points.shape[1:] != self.points.shape[1:] or len({len(slots), len(points), len(age)}) > 1:
             raise ValueError(
-                f"the buffer keeps points of shape {tuple(self.points.shape[1:])}, with an index and an age "
-                f"each; got points {tuple(points.shape)}, {len(index)} indices, {len(age)} ages."
+                f"the buffer keeps points of shape {tuple(self.points.shape[1:])}, with a slot and an age "
+                f"each; got points {tuple(points.shape)}, {len(slots)} slots, {len(age)} ages."
             )
-        index, points, age = gather(index), gather(points), gather(age)
-        self.points[index] = points.to(self.points.dtype)
-        self.age[index] = age
+        slots, points, age = gather(slots), gather(points), gather(age)
+        self.points[slots] = points.to(self.points.dtype)
+        self.age[slots] = age
 
     def extra_repr(self) -> str:
         return f"{len(self)} chains of {tuple(self.points.shape[1:])}, fresh={self.fresh:g}"
-
-
-def _begin(
-    start: Start, size: int, dtype: torch.dtype, device: torch.device, generator: torch.Generator | None
-) -> Tensor:
-    """Points of a start object, which may need no other variable."""
-    binder = Binder(generator, size, dtype, device)
-    return start({}, start.draw(binder), binder)

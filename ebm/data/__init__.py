@@ -9,10 +9,12 @@ from ebm.data.labeled import LabeledImages
 from ebm.data.location import data_folders, find_data
 from ebm.data.moving_digits import MovingDigits, moving_digits
 from ebm.data.photos import PhotoPatches, photo_patches, photos
+from ebm.data.text import Characters, python_reference, windows
 from ebm.data.toy import eight_gaussians, pinwheel, ring, spiral, two_moons
 from ebm.data.whitening import Whitening
 
 __all__ = [
+    "Characters",
     "LabeledImages",
     "MovingDigits",
     "PhotoPatches",
@@ -29,7 +31,9 @@ __all__ = [
     "photo_patches",
     "photos",
     "pinwheel",
+    "python_reference",
     "ring",
     "spiral",
     "two_moons",
+    "windows",
 ]

@@ -106,7 +106,7 @@ class AugmentedLagrangian(Method):
 
     def init(self, problem: Problem, u: Tensor) -> State:
         value = problem.value(u)
-        penalty = torch.as_tensor(problem.per_row(self.penalty)).to(value).expand(len(u)).clone()
+        penalty = self._first(problem, value).expand(len(u)).clone()
         prices = {"multipliers": value.new_zeros(len(u), len(problem.constraints)), "penalty": penalty}
         inner = self.method.init(augmented(problem, **prices), u)
         age = torch.zeros(len(u), dtype=torch.int64, device=u.device)
@@ -140,7 +140,7 @@ class AugmentedLagrangian(Method):
         )
 
     def _first(self, problem: Problem, like: Tensor) -> Tensor:
-        return torch.as_tensor(problem.per_row(self.penalty)).to(like)
+        return torch.as_tensor(problem.per_row(self.penalty), dtype=like.dtype, device=like.device)
 
     def _state(self, problem: Problem, inner: State, prices: State, c: Tensor) -> State:
         """The method's state on L, and in front u with f(u), as the driver compares them."""

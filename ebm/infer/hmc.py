@@ -18,12 +18,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ebm.infer.method import State, count, positive
-from ebm.infer.sampler import Info, Noise, Sampler, half_square, metropolis, setting
+from ebm.infer.method import State, count
+from ebm.infer.sampler import Info, Noise, half_square, metropolis, setting
+from ebm.infer.tunable import Tunable, masses
 from ebm.problem import Problem
 
 
-class HMC(Sampler):
+class HMC(Tunable):
     """Hamiltonian Monte Carlo: L leapfrog steps a proposal, and L gradients.
 
     A trajectory, εL long, that is just one period of a mode returns to where it began: vary εL where chains
@@ -48,17 +49,15 @@ class HMC(Sampler):
         (True, True)
     """
 
+    target = 0.65
+
     def __init__(self, step_size: float | Tensor, leapfrogs: int = 10, mass: float | Tensor = 1.0):
-        self.step_size, self.mass = positive("step_size", step_size), positive("mass", mass)
+        super().__init__(step_size, mass)
         self.leapfrogs = self.gradients = count("leapfrogs", leapfrogs)
 
-    def init(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:
-        drift = setting(problem, self.step_size, u) / _mass(self.mass, u).sqrt()
-        value, gradient = problem.value_and_grad(u)
+    def scales(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:
+        drift = setting(problem, self.step_size, u) / masses(self.mass, u).sqrt()
         return {
-            "u": u,
-            "value": value,
-            "gradient": gradient,
             "drift": drift,
             "kick": setting(problem, beta, u) * drift,
             "beta": torch.as_tensor(beta, dtype=u.dtype, device=u.device),
@@ -89,12 +88,3 @@ def leapfrog(problem: Problem, state: State, p: Tensor, steps: int) -> tuple[Sta
         value, gradient = problem.value_and_grad(u)
         p = torch.addcmul(p, kick, gradient, value=-1.0 if left else -0.5)  # two half kicks are one
     return {"u": u, "value": value, "gradient": gradient}, p
-
-
-def _mass(mass: float | Tensor, u: Tensor) -> Tensor:
-    mass = torch.as_tensor(mass, dtype=u.dtype, device=u.device)
-    if mass.ndim and mass.shape != u.shape[1:]:
-        raise ValueError(
-            f"mass is one number, or one per coordinate, shape {tuple(u.shape[1:])}; got {tuple(mass.shape)}."
-        )
-    return mass.expand_as(u).contiguous() if mass.ndim else mass

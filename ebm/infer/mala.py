@@ -1,11 +1,12 @@
 """The Metropolis-adjusted Langevin algorithm (MALA): a Langevin step, and a test that makes it exact.
 
-    u' = u - ε ∇E(u) + √(2ε/β) ξ,        ξ ~ N(0, I)
-    ξ' = √(βε/2) (∇E(u) + ∇E(u')) - ξ                        the noise that would lead back from u' to u
+    u' = u - ε M⁻¹∇E(u) + √(2ε/β) M^{-1/2} ξ,        ξ ~ N(0, I)
+    ξ' = √(βε/2) M^{-1/2} (∇E(u) + ∇E(u')) - ξ               the noise that would lead back from u' to u
     accept with probability min(1, exp(βE(u) + ½|ξ|² - βE(u') - ½|ξ'|²))
 
 The density of proposing u' from u is proportional to exp(-½|ξ|²), that of the way back to exp(-½|ξ'|²), so
-this is the ratio of Metropolis and Hastings, written without a difference of large numbers.
+this is the ratio of Metropolis and Hastings, written without a difference of large numbers. M is diagonal:
+a preconditioner, that gives each coordinate a step size of its own, ε/m.
 
 Reference: Besag (1994), comment on "Representations of knowledge in complex systems"; Roberts & Tweedie
 (1996); Roberts & Rosenthal (1998), "Optimal scaling of discrete approximations to Langevin
@@ -17,16 +18,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ebm.infer.method import State, positive
-from ebm.infer.sampler import Info, Noise, Sampler, half_square, metropolis, setting
+from ebm.infer.method import State
+from ebm.infer.sampler import Info, Noise, half_square, metropolis, setting
+from ebm.infer.tunable import Tunable, masses
 from ebm.problem import Problem
 
 
-class MALA(Sampler):
+class MALA(Tunable):
     """Langevin proposals with the exact Metropolis correction; one gradient a step.
 
     Args:
         step_size: ε > 0, one number or one per chain (B,); smaller where fewer than about half are accepted.
+        mass: the diagonal of M > 0: one number, or one per coordinate, shaped like a row of the free variable
+            (of several free variables: laid out flat, in their order). Best near 1/variance.
 
     Example:
         >>> from ebm import energy
@@ -40,16 +44,11 @@ class MALA(Sampler):
         (True, True)
     """
 
-    def __init__(self, step_size: float | Tensor):
-        self.step_size = positive("step_size", step_size)
+    target = 0.574
 
-    def init(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:
-        drift, shaped = setting(problem, self.step_size, u), setting(problem, beta, u)
-        value, gradient = problem.value_and_grad(u)
+    def scales(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:
+        drift, shaped = setting(problem, self.step_size, u) / masses(self.mass, u), setting(problem, beta, u)
         return {
-            "u": u,
-            "value": value,
-            "gradient": gradient,
             "drift": drift,
             "spread": (2 * drift / shaped).sqrt(),
             "back": (shaped * drift / 2).sqrt(),

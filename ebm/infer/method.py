@@ -10,6 +10,7 @@ differentiation belong to the driver (`ebm.infer.minimize`); a method is the upd
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -59,9 +60,12 @@ def positive(name: str, value: float | Tensor, zero: bool = False) -> float | Te
     """Check that a setting, one number or one per row, is positive (or zero, if allowed).
 
     Raises:
+        TypeError: if it is no number.
         ValueError: if it isn't, naming the setting.
     """
-    low = torch.as_tensor(value)
+    if not isinstance(value, Tensor | Real):
+        raise TypeError(f"{name} is a number, or a tensor with one a row; got {value!r}.")
+    low = value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
     if not bool(torch.isfinite(low).all()) or not bool((low >= 0).all() if zero else (low > 0).all()):
         raise ValueError(f"{name} must be finite and {'at least 0' if zero else 'positive'}; got {value}.")
     return value

@@ -92,7 +92,9 @@ class MPPI(Method):
     def init(self, problem: Problem, u: Tensor) -> State:
         value = problem.value(u)
         state = {"u": u, "value": value, "std": spread_of(problem, u, self.std, "std")}
-        state["temperature"] = torch.as_tensor(problem.per_row(self.temperature)).to(value).expand(len(u))
+        temperature = problem.per_row(self.temperature)
+        temperature = torch.as_tensor(temperature, dtype=value.dtype, device=value.device)
+        state["temperature"] = temperature.expand(len(u))
         state["effective_sample_size"] = torch.full_like(value, torch.nan)  # nothing was weighed yet
         violation = problem.violation(u)
         return state if violation is None else {**state, "violation": violation}

@@ -174,7 +174,8 @@ def _check_values(energy: Energy | Bound, values: Mapping[str, Tensor], given: M
     if isinstance(energy, Bound):
         return
     for module_name, module in energy.named_modules():
-        mixes = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        mixes = batch_norm or getattr(module, "mixes_rows", False)  # in training, as BatchTopK says of itself
         random = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
         if module.training and (mixes or random):
             raise ValueError(

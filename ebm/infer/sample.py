@@ -22,6 +22,7 @@ from ebm.infer.compiled import compiled, with_compiled_gradient
 from ebm.infer.method import State, count, positive
 from ebm.infer.pose import Over, pose
 from ebm.infer.sampler import COUNTS, Info, Noise, Sampler
+from ebm.infer.suits import refuse_unsuited
 from ebm.problem import Problem
 from ebm.rows import flat
 from ebm.solution import Samples
@@ -83,11 +84,11 @@ def sample(
         >>> draws.value.shape, bool((draws.value.mean((0, 1)) - 3).abs().max() < 0.1)
         (torch.Size([500, 4, 2]), True)
     """
-    _check_options(method, num_samples, burn_in, thin, beta)
+    count("num_samples", num_samples)
+    count("burn_in", burn_in, 0)
+    count("thin", thin)
+    problem, u = begin(energy, over, method, given, beta, generator)
     with torch.no_grad():
-        problem, u = pose(energy, over, given, generator=generator)
-        _check_suits(method, problem)
-        problem, u = problem.detach(), u.detach()
         state = method.init(problem, u, beta)
         chains = _Chains(problem, method, state, compile)
     with torch.set_grad_enabled(problem.by_autograd and not compile):  # see `Problem._autograd`
@@ -95,6 +96,26 @@ def sample(
         samples = chains.collect(num_samples, thin, isinstance(over, Mapping))
     _report(chains.lost(), method)
     return samples
+
+
+def begin(
+    energy: Energy | Bound,
+    over: Over,
+    method: Any,
+    given: Mapping[str, Any] | None,
+    beta: float | Tensor,
+    generator: torch.Generator | None,
+) -> tuple[Problem, Tensor]:
+    """The problem and the starting points, both detached, after the checks that all sampling needs."""
+    if not isinstance(method, Sampler):
+        raise TypeError(
+            f"method must be a sampler such as Langevin(0.01), MALA(0.1) or HMC(0.1, 10); got {method!r}."
+        )
+    positive("beta", beta)
+    with torch.no_grad():
+        problem, u = pose(energy, over, given, generator=generator)
+    refuse_unsuited(method, problem, u)
+    return problem.detach(), u.detach()
 
 
 def several(
@@ -115,7 +136,7 @@ class _Chains:
     def __init__(self, problem: Problem, method: Sampler, state: State, compile: bool):
         u = state["u"]
         self.problem, self.method, self.state, self.go, together = problem, method, state, several, 1
-        if compile and method.gradients <= AT_MOST:
+        if compile and method.compiles and method.gradients <= AT_MOST:
             self.go = compiled(several, problem, u.device)
             together = max(1, AT_ONCE // method.gradients)
         elif compile:
@@ -123,6 +144,7 @@ class _Chains:
         self.room = [method.noise(u) for _ in range(together)]
         names = COUNTS if method.tested else ()
         self.zeros = {name: torch.zeros(len(u), dtype=torch.int64, device=u.device) for name in names}
+        self.zeros |= {name: torch.zeros_like(self.state[name]) for name in method.reports}
 
     def walk(self, steps: int, kept: State | None = None, thin: int = 1) -> Info:
         """Take so many steps, write every `thin`-th point into `kept`, and return the counts."""
@@ -147,46 +169,24 @@ class _Chains:
         counts = self.walk(num_samples * thin, kept, thin)
         value = self.problem.unpack(kept["u"]) if by_name else kept["u"]
         if counts:
-            share = counts["accepted"].to(kept["u"].dtype) / (num_samples * thin)
-            return Samples(value, share, counts["divergent"], counts["nonfinite"], kept["value"])
+            shares = {
+                name: counts[name].to(kept["value"].dtype) / (num_samples * thin)
+                for name in ("accepted", *self.method.reports)
+            }
+            accepted = shares.pop("accepted")
+            return Samples(value, accepted, counts["divergent"], counts["nonfinite"], kept["value"], shares)
         nonfinite = self.lost().long()
         if bool(nonfinite.any()):  # else no draw is NaN or infinite, for what has become so stays so
             draws = (~torch.isfinite(kept["u"].reshape(*kept["u"].shape[:2], -1))).any(2).sum(0)
             nonfinite = torch.maximum(nonfinite, draws)
         none = torch.zeros_like(nonfinite)
-        return Samples(value, torch.ones_like(none, dtype=kept["u"].dtype), none, nonfinite)
+        ones = torch.ones_like(none, dtype=kept["u"].dtype)
+        return Samples(value, ones, none, nonfinite, kept.get("value"))
 
     def lost(self) -> Tensor:
         """The chains whose state holds something NaN or infinite, (B,); one that can reject began there."""
         parts = [self.state[name] for name in ("u", "value", "gradient", "energies") if name in self.state]
         return torch.stack([~torch.isfinite(flat(part)).all(1) for part in parts]).any(0)
-
-
-def _check_options(method: Any, num_samples: int, burn_in: int, thin: int, beta: float | Tensor) -> None:
-    if not isinstance(method, Sampler):
-        raise TypeError(
-            f"method must be a sampler such as Langevin(0.01), MALA(0.1) or HMC(0.1, 10); got {method!r}."
-        )
-    count("num_samples", num_samples)
-    count("burn_in", burn_in, 0)
-    count("thin", thin)
-    positive("beta", beta)
-
-
-def _check_suits(method: Sampler, problem: Problem) -> None:
-    name = type(method).__name__
-    if problem.choices:
-        raise TypeError(
-            f"{name} moves along a gradient, and {', '.join(problem.choices)} holds Choices. A few discrete "
-            f"values need no chain: p ∝ exp(-βE) is the softmax of -β times their energies."
-        )
-    walls = [t.label for t in problem.prox_terms.values() if t.leaf.indicator]
-    if walls:
-        raise TypeError(
-            f"{', '.join(walls)} is +inf outside a set, which no gradient can see; {name} would leave it. "
-            f"Put a smooth wall in its place, or sample an unbounded variable that is mapped into the set: "
-            f"compose(y=(torch.sigmoid, 'v')) and, as a term, minus the log of the map's Jacobian, over β."
-        )
 
 
 def _report(lost: Tensor, method: Sampler) -> None:

@@ -41,8 +41,13 @@ class Sampler(ABC):
     shaped like u).
     """
 
-    tested: ClassVar[bool] = True  # proposals pass a Metropolis test, and `step` reports COUNTS
+    tested: ClassVar[bool] = True  # p is left exactly as it is, and `step` reports COUNTS
+    one_test: ClassVar[bool] = True  # of one proposal a step: `accepted` says whether the chain moved
+    compiles: ClassVar[bool] = True  # its steps are always the same operations; else the gradient's alone are
+    binary: ClassVar[bool] = False  # moves among zeros and ones, not through real numbers
+    discrete: ClassVar[bool] = False  # moves among Choices
     gradients: int = 1  # that one step takes
+    reports: tuple[str, ...] = ()  # of state and info, (B, ...): their means go into `Samples.report`
 
     @abstractmethod
     def init(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:

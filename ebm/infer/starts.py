@@ -121,6 +121,24 @@ class Uniform(Start):
         return drawn
 
 
+class Bits(Start):
+    """u_0 of zeros and ones, each 1 with the same probability, of the given shape (without the batch)."""
+
+    def __init__(self, *shape: int, chance: float = 0.5):
+        super().__init__()
+        if not 0 <= chance <= 1:
+            raise ValueError(f"chance is the probability of a 1, in [0, 1]; got {chance}.")
+        self.shape, self.chance = shape, chance
+
+    def draw(self, binder: Binder) -> Tensor:
+        return _empty(binder, self.shape, "Bits").bernoulli_(self.chance, generator=binder.generator)
+
+    def forward(self, variables: Mapping[str, Any], drawn: Tensor | None, binder: Binder) -> Tensor:
+        if drawn is None:
+            raise ValueError("Bits start from chance; draw it first.")
+        return drawn
+
+
 class Data(Start):
     """u_0 = the value of another variable: denoising starts at what was observed."""
 

@@ -11,7 +11,8 @@ free energy there are six ways to fail:
     flat energy                 F is the same everywhere, and z changes nothing
     constant code               every y has the same z
     latent ignored              z differs and changes nothing: gap < 1 nat
-    latent carries everything   z finds an explanation of any y: F doesn't tell data from other points
+    latent carries everything   z finds an explanation of any y: F is flat in the data's box, or doesn't tell
+                                data from other points
     dimensional collapse        z keeps to few directions of its space
     dead codes                  fewer than half of the values of a discrete z are ever chosen
 
@@ -30,7 +31,7 @@ from torch import Tensor
 
 from ebm.energy import Energy
 from ebm.measure.codes import COMPLETE, DIMENSIONAL, CodeReport, code_report
-from ebm.measure.collapse import BLIND, FLAT, CollapseReport, collapse_report
+from ebm.measure.collapse import BLIND, BOX, FLAT, SHUFFLED, CollapseReport, collapse_report
 from ebm.solution import Solution
 
 FLAT_ENERGY, CONSTANT, IGNORED = "flat energy", "constant code", "latent ignored"
@@ -83,11 +84,18 @@ class ModelReport:
             return CONSTANT
         if self.gap < FLAT and self.values != 1:
             return IGNORED
-        if self.free_energy.verdict == FLAT_ENERGY or not any(told):
+        if self.flat_in_the_box or not any(told):
             return EVERYTHING
         if self.codes and self.codes.verdict == DIMENSIONAL:
             return DIMENSIONAL
         return DEAD if self.used < USED * self.values else ALIVE
+
+    @property
+    def flat_in_the_box(self) -> bool:
+        """Whether F varies by less than a nat in the data's box, whatever it does outside."""
+        free = self.free_energy
+        gaps = [abs(free.beta * free.off_data[name].gap) for name in (BOX, SHUFFLED)]
+        return max(free.spread, free.slope, *gaps) < FLAT
 
     def numbers(self) -> dict[str, Any]:
         """Everything, as JSON can hold it."""

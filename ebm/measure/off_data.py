@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ebm.measure.auroc import auroc
+
 
 @dataclass(frozen=True)
 class OffData:
@@ -43,19 +45,6 @@ def compare(on: Tensor, off: Tensor) -> OffData:
     none = math.copysign(math.inf, gap) if gap else 0.0
     standardized = gap / unit if unit > 0 else none
     return OffData(float(off.mean()), math.sqrt(spread[1]), gap, standardized, auroc(on, off))
-
-
-def auroc(on: Tensor, off: Tensor) -> float:
-    """P(off > on) + ½ P(off = on) over all pairs of two samples of energies, (N,) and (M,).
-
-    Example:
-        >>> auroc(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
-        0.875
-    """
-    order = on.sort().values
-    below = torch.searchsorted(order, off, right=False)
-    up_to = torch.searchsorted(order, off, right=True)
-    return float((below + up_to).double().mean() / (2 * len(on)))
 
 
 def in_box(y: Tensor, points: int, generator: torch.Generator | None = None) -> Tensor:

@@ -13,6 +13,7 @@ from ebm.nets.patch_vit import PatchViT
 from ebm.nets.patchify import Patchify
 from ebm.nets.resnet import ResNet, resnet18, resnet50
 from ebm.nets.spline_coupling import SplineCoupling
+from ebm.nets.token_transformer import TokenTransformer
 from ebm.nets.vit import ViT
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ResNet",
     "SplineCoupling",
     "Standardize",
+    "TokenTransformer",
     "ViT",
     "byol_head",
     "checkerboard",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ebm.regularized.amortized import ELBO, Amortized, VariationalBound
 from ebm.regularized.contractive import ContractiveAutoEncoder, SigmoidEncoder
+from ebm.regularized.convolutional_reconstruction import ConvolutionalReconstruction
+from ebm.regularized.convolutional_sparse_coding import ConvolutionalSparseCoding
 from ebm.regularized.distributions import Categorical, DiagonalGaussian
 from ebm.regularized.fast_ica import FastICA
 from ebm.regularized.finite_scalar import FiniteScalarQuantization
@@ -44,6 +46,8 @@ __all__ = [
     "CategoricalEmission",
     "CategoricalVAE",
     "ContractiveAutoEncoder",
+    "ConvolutionalReconstruction",
+    "ConvolutionalSparseCoding",
     "DeadReconstruction",
     "DiagonalGaussian",
     "FastICA",

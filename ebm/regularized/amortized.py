@@ -66,6 +66,10 @@ class Amortized(Energy, ABC):
     def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood | None):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
+        if not isinstance(likelihood, Likelihood | None):
+            raise TypeError(
+                f"a likelihood is a Likelihood, such as GaussianLikelihood(); got {likelihood!r}."
+            )
         self.likelihood: Likelihood = GaussianLikelihood() if likelihood is None else likelihood
 
     @abstractmethod
@@ -173,9 +177,8 @@ class ELBO(Loss):
         if not isinstance(energy, Amortized):
             raise TypeError(f"ELBO needs an encoder: an energy such as VAE(...); got {energy.label}.")
         if set(data) != {"y"} or not len(data["y"]):
-            raise TypeError(
-                f"ELBO takes y, at least one row, and nothing else; got {', '.join(data) or 'nothing'}."
-            )
+            came = ", ".join(f"{name} of {len(value)} rows" for name, value in data.items())
+            raise TypeError(f"ELBO takes y, at least one row, and nothing else; got {came or 'nothing'}.")
         y = data["y"]
         noise = None if energy.draws is None else energy.noise(y, energy.draws, generator)
         parts = energy.parts(y, noise)

@@ -57,8 +57,14 @@ class KMeansEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluster
         data, generator = self.checked(X, fitted=False), self.generator()
         self.model_ = KMeans.from_data(data, self.n_clusters, generator=generator)
         history = self.model_.fit(
-            data, max_steps=self.max_iter, tol=self.tol, n_init=self.n_init, generator=generator
+            data,
+            max_steps=self.max_iter,
+            tol=self.tol,
+            n_init=self.n_init,
+            generator=generator,
+            progress=False,
         )
+        self.refuse_cut(history)
         self.cluster_centers_ = self.model_.centers.numpy()
         self.labels_ = array_of(self.model_.infer(data).value)
         self.inertia_ = float(history.rows[-1]["inertia"])
@@ -117,7 +123,10 @@ class MixtureEstimator(DensityMixin, Estimator):
         self.model_ = GaussianMixture.from_data(
             data, self.n_components, self.covariance, reg_covar=self.reg_covar, generator=self.generator()
         )
-        history = self.model_.fit(data, max_steps=self.max_iter, tol=self.tol, reg_covar=self.reg_covar)
+        history = self.model_.fit(
+            data, max_steps=self.max_iter, tol=self.tol, reg_covar=self.reg_covar, progress=False
+        )
+        self.refuse_cut(history)
         self.weights_, self.means_ = self.model_.weights.numpy(), self.model_.means.numpy()
         self.covariances_ = self.model_.covariances.numpy()
         self.n_iter_ = max(1, len(history) - 1)

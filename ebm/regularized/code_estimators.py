@@ -109,6 +109,7 @@ class SparseCodingEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, E
         self.model_ = SparseCoding.from_data(data, self.n_components, self.alpha, generator=generator)
         steps, size = self.max_iter, self.batch_size
         history = self.model_.fit(data, steps=steps, batch_size=size, generator=generator, progress=False)
+        self.refuse_cut(history)
         self.components_, self.n_iter_ = self.model_.dictionary.numpy(), len(history)
         self._n_features_out = len(self.components_)
         return self

@@ -2,12 +2,9 @@
 
     E(y) = |y - g(f(y))|² + λ |J|²,        J = ∂f/∂y (the code), or ∂(g∘f)/∂y (the reconstruction)
 
-|J|² is the sum of all squared entries (Frobenius). To reconstruct, the code has to tell neighboring data
-apart; for all other directions it pays. So it is only along the data that E stays low.
-
-    exact           Σ_j |∂f_j/∂y|², K backward passes for a code of K numbers
-    SigmoidEncoder  Σ_j (h_j (1 - h_j))² |W_j|², in closed form for one layer h = sigmoid(W y + b)
-    estimated       ⟨|vᵀJ|²⟩ for random signs v, ⟨v vᵀ⟩ = I: one backward pass a probe
+It is the sum `AutoEncoder(g∘f) + λ * Contraction(f, "y")` and nothing else. To reconstruct, the code has to
+tell neighboring data apart; for all other directions it pays. So it is only along the data that E stays low.
+`ebm.regularizers.contraction` says how |J|² is found.
 
 An f made small and a g made large pay less for the same reconstruction: tie their weights, or charge for the
 reconstruction's J, which is what denoising with little noise does: on y = g(f(y)), for r = g∘f,
@@ -16,53 +13,21 @@ reconstruction's J, which is what denoising with little noise does: on y = g(f(y
 
 Reference: Rifai, Vincent, Muller, Glorot & Bengio (2011), "Contractive Auto-Encoders: Explicit Invariance
 During Feature Extraction", sect. 2-3; Alain & Bengio (2014), "What Regularized Auto-Encoders Learn from the
-Data-Generating Distribution", sect. 3 (denoising); Hutchinson (1990), the estimate.
+Data-Generating Distribution", sect. 3 (denoising).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ebm.binder import Binder
-from ebm.energy import Energy
-from ebm.infer.method import count, positive
+from ebm.contrastive.denoising import AutoEncoder
+from ebm.energy import Sum
+from ebm.infer.method import positive
 from ebm.nets.layers import linear
-
-
-def squared_jacobian(f: Callable[[Tensor], Tensor], y: Tensor, probes: Tensor | None = None) -> Tensor:
-    """|∂f/∂y|², (B,), or an estimate from random signs; rows of f must not see one another.
-
-    Args:
-        f: a map (B, *shape) -> (B, *code), K numbers a row.
-        y: (B, *shape).
-        probes: v, (B, n, K), n probes a row, for (1/n) Σ |vᵀ ∂f/∂y|²; None for the exact norm, in K passes.
-
-    Returns:
-        (B,), with its own derivatives where gradients are enabled.
-
-    Example:
-        >>> squared_jacobian(lambda y: y * torch.tensor([3.0, 4.0]), torch.zeros(2, 2)).detach()
-        tensor([25., 25.])
-    """
-    differentiable = torch.is_grad_enabled()
-    with torch.enable_grad():
-        u = y if y.requires_grad else y.detach().requires_grad_()
-        code = f(u).flatten(1)  # (B, K)
-        total = y.new_zeros(len(y))
-        if not code.requires_grad:
-            return total
-        numbers = code if probes is None else (probes * code.unsqueeze(1)).sum(2)
-        for number in numbers.unbind(1):
-            (row,) = torch.autograd.grad(
-                number.sum(), u, create_graph=differentiable, retain_graph=True, materialize_grads=True
-            )
-            total = total + row.flatten(1).square().sum(1)
-    total = total if probes is None else total / probes.shape[1]
-    return total if differentiable else total.detach()
+from ebm.regularizers import Contraction
 
 
 class SigmoidEncoder(nn.Module):
@@ -76,6 +41,7 @@ class SigmoidEncoder(nn.Module):
         ValueError: if a width isn't positive.
 
     Example:
+        >>> from ebm.regularizers import squared_jacobian
         >>> encoder = SigmoidEncoder(2, 3, generator=torch.Generator().manual_seed(0))
         >>> y = torch.ones(1, 2)
         >>> torch.allclose(encoder.squared_jacobian(y), squared_jacobian(encoder, y))
@@ -95,7 +61,7 @@ class SigmoidEncoder(nn.Module):
         return (h * (1 - h)).square() @ self.layer.weight.square().sum(1)
 
 
-class ContractiveAutoEncoder(Energy):
+class ContractiveAutoEncoder(Sum):
     """E(y) = |y - g(f(y))|² + λ |J|², trained by `AverageEnergy`.
 
     Args:
@@ -104,7 +70,7 @@ class ContractiveAutoEncoder(Energy):
         contraction: λ > 0.
         of: whose Jacobian J is, "code" (f) or "reconstruction" (g∘f).
         probes: how many random signs estimate |J|² in training mode, drawn once a bind; None: exact. In
-            evaluation mode it is exact.
+            evaluation mode, and in closed form, it is exact.
         size: numbers in a code (for "reconstruction", in y); needed with probes.
 
     Raises:
@@ -126,15 +92,30 @@ class ContractiveAutoEncoder(Energy):
         probes: int | None = None,
         size: int | None = None,
     ):
-        super().__init__()
         positive("contraction", contraction)
         if of not in ("code", "reconstruction"):
             raise ValueError(f'of is "code" or "reconstruction"; got {of!r}.')
-        if probes is not None and size is None:
-            raise ValueError("probes need the size of what they probe: the numbers in a code, or in y.")
-        self.encoder, self.decoder, self.contraction, self.of = encoder, decoder, float(contraction), of
-        self.probes = None if probes is None else count("probes", probes)
-        self.size = None if size is None else count("size", size)
+        whole = nn.Sequential(encoder, decoder)
+        moved = Contraction(encoder if of == "code" else whole, "y", probes=probes, size=size)
+        super().__init__(AutoEncoder(whole), float(contraction) * moved)
+        self.contraction, self.of = float(contraction), of
+
+    @property
+    def encoder(self) -> nn.Module:
+        """f."""
+        return self._network[0]
+
+    @property
+    def decoder(self) -> nn.Module:
+        """g."""
+        return self._network[1]
+
+    @property
+    def _network(self) -> nn.Sequential:
+        part = self.parts["AutoEncoder"]
+        if not isinstance(part, AutoEncoder) or not isinstance(part.network, nn.Sequential):
+            raise TypeError(f"the first term is the AutoEncoder of f and g; found {type(part).__name__}.")
+        return part.network
 
     def encode(self, y: Tensor) -> Tensor:
         """f(y), (B, *shape) -> (B, *code)."""
@@ -149,22 +130,3 @@ class ContractiveAutoEncoder(Energy):
     def reconstruct(self, y: Tensor) -> Tensor:
         """g(f(y)), like y."""
         return self.decode(self.encode(y))
-
-    def prepare(self, binder: Binder, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Draw signs, (B, probes, size), if training and asked to."""
-        if self.probes is None or self.size is None or not self.training:
-            return {}
-        shape = (binder.need_batch("ContractiveAutoEncoder"), self.probes, self.size)
-        coins = torch.rand(shape, generator=binder.generator, dtype=binder.dtype, device=binder.device)
-        return {"signs": 1.0 - 2.0 * (coins < 0.5).to(coins.dtype)}
-
-    def forward(self, y: Tensor, signs: Tensor | None = None) -> Tensor:
-        error = (y - self.reconstruct(y)).square().flatten(1).sum(1)
-        return error + self.contraction * self._squared_jacobian(y, signs)
-
-    def _squared_jacobian(self, y: Tensor, signs: Tensor | None) -> Tensor:
-        if self.of == "reconstruction":
-            return squared_jacobian(self.reconstruct, y, signs)
-        if signs is None and isinstance(self.encoder, SigmoidEncoder):
-            return self.encoder.squared_jacobian(y)
-        return squared_jacobian(self.encode, y, signs)

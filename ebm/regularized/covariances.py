@@ -32,8 +32,17 @@ def check_kind(kind: str) -> None:
         raise ValueError(f"covariance is one of {', '.join(map(repr, KINDS))}; got {kind!r}.")
 
 
+def check_symmetric(kind: str, covariances: Tensor) -> None:
+    """Raise if a covariance matrix is not symmetric: only one of its triangles would count."""
+    if kind in ("full", "tied"):
+        apart = float((covariances - covariances.mT).abs().max())
+        if apart > torch.finfo(covariances.dtype).eps ** 0.5 * float(covariances.abs().max()):
+            raise ValueError(f"a covariance is symmetric; |Σ - Σᵀ| is up to {apart:.3g}.")
+
+
 def shape_of(kind: str, k: int, dim: int) -> tuple[int, ...]:
-    """The shape of the tensor that holds K covariances of this kind."""
+    """The shape of the tensor that holds K covariances of this kind; an error if there is no such kind."""
+    check_kind(kind)
     return {"full": (k, dim, dim), "tied": (dim, dim), "diagonal": (k, dim), "spherical": (k,)}[kind]
 
 
@@ -90,6 +99,25 @@ def from_moments(kind: str, counts: Tensor, means: Tensor, second: Tensor, floor
         return covariances.mean(1) + floor
     (covariances if kind == "diagonal" else covariances.diagonal(dim1=-2, dim2=-1)).add_(floor)
     return covariances
+
+
+def of_clusters(kind: str, y: Tensor, z: Tensor, means: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """How many rows each cluster has, at least 1, (K,), and the covariances of this kind within them.
+
+    Args:
+        kind: one of the four.
+        y: data, (N, D).
+        z: the numbers of their clusters, (N,) int64.
+        means: of the clusters, (K, D).
+        floor: added to every variance.
+    """
+    counts, matrix = torch.bincount(z, minlength=len(means)).to(y), kind in ("full", "tied")
+    scatter = y.new_zeros(len(means), *(y.shape[1],) * (1 + matrix))
+    for number, target in enumerate(scatter):
+        d = y[z == number] - means[number]
+        target.copy_(d.T @ d if matrix else d.square().sum(0))
+    counts = counts.clamp(min=1)  # a cluster without rows, where places are fewer than clusters
+    return counts, from_moments(kind, counts, means, scatter, floor)
 
 
 def _refuse(bad: Tensor, kind: str) -> None:

@@ -16,6 +16,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Generator, Tensor
 
+from ebm.history import History
+
 Array = NDArray[Any]
 
 
@@ -32,6 +34,12 @@ class Estimator(BaseEstimator):
             self, X, reset=not fitted, dtype=[np.float64, np.float32], ensure_min_samples=least
         )
         return torch.from_numpy(np.array(array))
+
+    @staticmethod
+    def refuse_cut(history: History) -> None:
+        """Hand on the Ctrl-C that cut a fit short, so that a search over settings ends, too."""
+        if history.interrupted:
+            raise KeyboardInterrupt
 
     def generator(self) -> Generator:
         """What is random, from the seed."""

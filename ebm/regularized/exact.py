@@ -12,7 +12,7 @@ from ebm.solution import CONVERGED, Solution, Stop
 
 
 def exactly(value: Tensor, energy: Tensor, reason: Stop) -> Solution:
-    """A solution found in one step.
+    """A solution found in one step; rows whose energy is no number are told as "non finite".
 
     Args:
         value: z*, (B, *shape).
@@ -21,8 +21,9 @@ def exactly(value: Tensor, energy: Tensor, reason: Stop) -> Solution:
             why it may not be.
     """
     ones = torch.ones(len(energy), dtype=torch.int64, device=energy.device)
-    converged = torch.full_like(ones, reason in CONVERGED, dtype=torch.bool)
-    return Solution(value, energy, converged, ones, torch.full_like(ones, reason, dtype=torch.uint8))
+    finite = torch.isfinite(energy.detach())
+    reasons = torch.where(finite, int(reason), int(Stop.NON_FINITE)).to(torch.uint8)
+    return Solution(value, energy, finite if reason in CONVERGED else finite & False, ones, reasons)
 
 
 def check_data(y: Tensor, width: int | None = None, least: int = 1) -> Tensor:

@@ -26,8 +26,10 @@ import torch
 from torch import Tensor
 
 from ebm.infer.method import count, positive
+from ebm.regularized.checks import check_parameters, check_width
 from ebm.regularized.exact import check_data, home
 from ebm.regularized.pca import principal
+from ebm.training.steps import Steps
 
 Contrast = Literal["logcosh", "exp", "cube"]
 ON_CPU = 2**16  # numbers of a block, for a cache of a megabyte
@@ -44,6 +46,7 @@ class FastICA:
         mixing: A in y ≈ m + sAᵀ, (D, K), the pseudo-inverse of W.
         steps: how many were taken.
         converged: whether the last changed no row's direction by more than the tolerance.
+        interrupted: whether Ctrl-C ended it before.
 
     Example:
         >>> g = torch.Generator().manual_seed(0)
@@ -60,6 +63,7 @@ class FastICA:
     mixing: Tensor
     steps: int
     converged: bool
+    interrupted: bool = False
 
     @classmethod
     def fit(
@@ -72,8 +76,9 @@ class FastICA:
         tol: float = 1e-4,
         start: Tensor | None = None,
         generator: torch.Generator | None = None,
+        progress: bool = True,
     ) -> FastICA:
-        """Find the sources of some data.
+        """Find the sources of some data; Ctrl-C ends it after a whole step.
 
         Args:
             y: (N, D).
@@ -83,6 +88,7 @@ class FastICA:
             tol: it ends when max_k |1 - |⟨w_k, previous w_k⟩|| is below.
             start: W of white data to begin with, (K, K); random if None.
             generator: randomness of that.
+            progress: show a bar if it takes long.
 
         Returns:
             Mean, unmixing and mixing in the dtype of the data. The sources' order and signs mean nothing. A
@@ -103,28 +109,35 @@ class FastICA:
             start = torch.randn(k, k, generator=generator, dtype=torch.float64, device=home(generator))
         elif start.shape != (k, k):
             raise ValueError(f"start is W of white data, {(k, k)}; got shape {tuple(start.shape)}.")
+        else:
+            check_parameters(start=start)
+            if not float(torch.linalg.matrix_rank(start)) == k:
+                raise ValueError(f"start has {k} rows that are independent, to begin with a rotation.")
         x, w = (y - mean.to(y)) @ whitener.T.to(y), rotation(start.to(y))
-        change, steps = torch.inf, 0
-        while steps < max_steps and change >= tol:
-            moved = rotation(_newton(x, w, CONTRASTS[contrast]))
-            change = float(((moved * w).sum(1).abs() - 1).abs().max())
-            w, steps = moved, steps + 1
-        if change >= tol:
+        change, taken = torch.inf, 0
+        with Steps("FastICA", max_steps, progress) as steps:
+            for _ in range(max_steps):
+                moved = rotation(_newton(x, w, CONTRASTS[contrast]))
+                change = float(((moved * w).sum(1).abs() - 1).abs().max())
+                w, taken = moved, taken + 1
+                if steps.ended(change < tol or taken == max_steps, change=change):
+                    break
+        if change >= tol and not steps.interrupted:
             warnings.warn(
-                f"FastICA changed by {change:.2g} in the last of {steps} steps, tol is {tol:g}: allow more "
+                f"FastICA changed by {change:.2g} in the last of {taken} steps, tol is {tol:g}: allow more "
                 "max_steps, or a larger tol. Two Gaussian sources have no rotation of their own.",
                 stacklevel=2,
             )
         unmixing, mixing = w.double() @ whitener, colorer @ w.double().T
-        return cls(mean.to(y), unmixing.to(y), mixing.to(y), steps, change < tol)
+        return cls(mean.to(y), unmixing.to(y), mixing.to(y), taken, change < tol, steps.interrupted)
 
     def encode(self, y: Tensor) -> Tensor:
         """The sources, (y - m)Wᵀ, (B, D) -> (B, K)."""
-        return (y - self.mean) @ self.unmixing.T
+        return (check_width("y", y, len(self.mean)) - self.mean) @ self.unmixing.T
 
     def decode(self, s: Tensor) -> Tensor:
         """What sources make, m + sAᵀ, (B, K) -> (B, D)."""
-        return torch.addmm(self.mean, s, self.mixing.T)
+        return torch.addmm(self.mean, check_width("s", s, len(self.unmixing)), self.mixing.T)
 
 
 def white(y: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,9 +150,11 @@ def white(y: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     floor = torch.finfo(y.dtype).eps ** 2 * max(y.shape) * float(variances[0])
     rank = int((variances > floor).sum())
     if k > rank:
+        constant = (y == y[0]).all(0).nonzero().flatten().tolist()
+        what = f"columns {constant}, which are constant" if constant else "what is a sum of others"
         raise ValueError(
             f"the data vary in {rank} directions, so there are {rank} sources at most; got {k}. Pass a "
-            "smaller k, or drop what is constant."
+            f"smaller k, or drop {what}."
         )
     deviation = (variances[:k] * ((len(y) - 1) / len(y))).sqrt().unsqueeze(1)
     return mean, directions[:k] / deviation, (directions[:k] * deviation).T

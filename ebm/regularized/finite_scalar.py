@@ -52,6 +52,8 @@ class FiniteScalarQuantization(Quantizer):
 
     def __init__(self, levels: Sequence[int]):
         super().__init__()
+        if isinstance(levels, int):
+            raise ValueError(f"levels are whole numbers, one for each number of h, (8, 6, 5); got {levels}.")
         self.levels = tuple(levels)
         if not self.levels or any(not isinstance(n, int) or n < 2 for n in self.levels):
             raise ValueError(f"levels are whole numbers, at least 2 each and one at least; got {levels}.")
@@ -75,12 +77,18 @@ class FiniteScalarQuantization(Quantizer):
         return torch.tanh(self.check_vectors(h) + self.shift) * self.reach - self.offset
 
     def forward(self, h: Tensor, z: Tensor) -> Tensor:
-        return distance(self.bounded(h), self.steps(z).to(h.dtype))
+        return distance(self.bounded(h), self.steps(self.check_pair(h, z)).to(h.dtype))
 
     def assign(self, h: Tensor) -> Tensor:
         """The nearest grid points of b(h): z, (B, *cells) int64."""
         with torch.no_grad():
-            return self.number(self.bounded(h).round().long())
+            bounded = self.bounded(h)
+            if bool(bounded.isnan().any()):
+                bad = bounded.isnan().flatten(1).any(1).nonzero().flatten().tolist()
+                raise ValueError(
+                    f"h holds NaN in {len(bad)} of {len(h)} rows, {bad[:5]}; drop or repair them."
+                )
+            return self.number(bounded.round().long())
 
     def number(self, steps: Tensor) -> Tensor:
         """z of grid points k, (..., D) int64 -> (...)."""

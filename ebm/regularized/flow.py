@@ -26,6 +26,8 @@ from ebm.nets.affine_coupling import AffineCoupling
 from ebm.nets.coupling import Coupling, checkerboard
 from ebm.nets.invertible import Invertible, LULinear, Standardize
 from ebm.nets.spline_coupling import SplineCoupling
+from ebm.regularized.checks import check_width
+from ebm.regularized.exact import check_data
 
 
 class Flow(Energy):
@@ -89,6 +91,9 @@ class Flow(Energy):
         if kind not in ("spline", "affine"):
             raise ValueError(f'kind is "spline" or "affine"; got {kind!r}.')
         count("couplings", couplings)
+        if isinstance(y, Tensor) and y.ndim < 2:
+            raise ValueError(f"y is (N, *shape), one example a row; got shape {tuple(y.shape)}.")
+        check_data(y.flatten(1) if isinstance(y, Tensor) else y, least=2)
         made: type[AffineCoupling] | type[SplineCoupling]
         made = SplineCoupling if kind == "spline" else AffineCoupling
         shape = y.shape[1:]
@@ -122,6 +127,7 @@ class Flow(Energy):
 
     def decode(self, u: Tensor) -> Tensor:
         """y = f⁻¹(u), (B, D) -> (B, *shape)."""
+        check_width("u", u, self.size)
         for layer in reversed(list(self.layers)):
             if isinstance(layer, Invertible):
                 u = layer.inverse(u)

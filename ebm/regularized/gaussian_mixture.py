@@ -22,11 +22,22 @@ from torch import Tensor
 from ebm.energy import Energy
 from ebm.history import History
 from ebm.infer.method import count, positive
-from ebm.regularized.covariances import Covariance, check_kind, coloring, from_moments, shape_of, whitening
+from ebm.regularized.checks import check_choice, check_parameters
+from ebm.regularized.covariances import (
+    Covariance,
+    check_kind,
+    check_symmetric,
+    coloring,
+    from_moments,
+    of_clusters,
+    shape_of,
+    whitening,
+)
 from ebm.regularized.exact import check_data, exactly, home
 from ebm.regularized.expectation import Components, expect
 from ebm.regularized.k_means import KMeans
-from ebm.solution import Solution, Stop
+from ebm.solution import Solution, Stop, one_tensor
+from ebm.training.steps import Steps
 
 
 class GaussianMixture(Energy):
@@ -41,7 +52,7 @@ class GaussianMixture(Energy):
 
     Raises:
         ValueError: if the shapes disagree, the weights are no distribution, the kind is unknown or a
-            covariance is not positive definite.
+            covariance is not symmetric and positive definite.
 
     Example:
         >>> means = torch.tensor([[-3.0], [3.0]])
@@ -59,7 +70,6 @@ class GaussianMixture(Energy):
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor, covariance: Covariance = "full"):
         super().__init__()
-        check_kind(covariance)
         if means.ndim != 2 or not means.numel() or weights.shape != means.shape[:1]:
             raise ValueError(
                 f"expected means (K, D) and weights (K,), K and D at least 1; got means of shape "
@@ -75,6 +85,8 @@ class GaussianMixture(Energy):
             raise ValueError(
                 f"weights are positive and add up to 1; got {weights.tolist()}. Pass weights / weights.sum()."
             )
+        check_parameters(weights=weights, means=means, covariances=covariances)
+        check_symmetric(covariance, covariances)
         whitening(covariance, covariances, *means.shape)  # raises where there is none
         self.covariance = covariance
         self.register_buffer("weights", weights.detach().clone())
@@ -107,23 +119,14 @@ class GaussianMixture(Energy):
         positive("reg_covar", reg_covar, zero=True)
         y = check_data(y, least=count("k", k))
         clusters = KMeans.from_data(y, k, generator=generator)
-        clusters.fit(y)
-        z, means = clusters.infer(y).value, clusters.centers
-        if not isinstance(z, Tensor):
-            raise TypeError("the numbers of clusters are one tensor")
-        counts = torch.bincount(z, minlength=k).to(y)
-        matrix = covariance in ("full", "tied")
-        scatter = y.new_zeros(k, *(y.shape[1],) * (1 + matrix))
-        for number, target in enumerate(scatter):
-            d = y[z == number] - means[number]
-            target.copy_(d.T @ d if matrix else d.square().sum(0))
-        counts = counts.clamp(min=1)  # a cluster without rows, where places are fewer than clusters
-        covariances = from_moments(covariance, counts, means, scatter, reg_covar)
+        if clusters.fit(y, progress=False).interrupted:
+            raise KeyboardInterrupt
+        z, means = one_tensor(clusters.infer(y).value), clusters.centers
+        counts, covariances = of_clusters(covariance, y, z, means, reg_covar)
         return cls(counts / counts.sum(), means, covariances, covariance)
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
-        if z.dtype != torch.int64 or z.ndim != 1:
-            raise TypeError(f"z numbers components, (B,) int64; got {z.dtype} of shape {tuple(z.shape)}.")
+        check_choice(z, len(self.means), "components")
         return -self.logarithms(y).gather(1, z.unsqueeze(1)).squeeze(1)
 
     def logarithms(self, y: Tensor) -> Tensor:
@@ -157,7 +160,7 @@ class GaussianMixture(Energy):
 
     def decode(self, z: Tensor) -> Tensor:
         """The means of these components, μ_z, (B,) -> (B, D)."""
-        return self.means[z]
+        return self.means[check_choice(z, len(self.means), "components")]
 
     @property
     def free_energy(self) -> GaussianMixtureFreeEnergy:
@@ -166,22 +169,31 @@ class GaussianMixture(Energy):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n draws from p(y): a component by its weight, then a draw from that Gaussian, (n, D)."""
-        z = torch.multinomial(self.weights.to(home(generator)), n, replacement=True, generator=generator)
-        shape = (n, self.means.shape[1])
+        shape, weights = (count("n", n), self.means.shape[1]), self.weights.to(home(generator))
+        z = torch.multinomial(weights, n, replacement=True, generator=generator)
         noise = torch.randn(shape, generator=generator, dtype=self.means.dtype, device=home(generator))
         z = z.to(self.means.device)
         return self.means[z] + coloring(self._components().factors, z, noise.to(self.means))
 
-    def fit(self, y: Tensor, *, max_steps: int = 100, tol: float = 1e-3, reg_covar: float = 1e-6) -> History:
+    def fit(
+        self,
+        y: Tensor,
+        *,
+        max_steps: int = 100,
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        progress: bool = True,
+    ) -> History:
         """Learn weights, means and covariances by expectation maximization from where they are, in place.
 
-        It is computed in float64, whatever the model has.
+        It is computed in float64, whatever the model has. Ctrl-C ends it after a whole step.
 
         Args:
             y: (N, D), N at least K.
             max_steps: at most so many M-steps.
             tol: it ends when the mean free energy of a row changes by less.
             reg_covar: added to every variance; at 0 the mean free energy cannot rise.
+            progress: show a bar if it takes long.
 
         Returns:
             The mean free energy -log p(y) ("energy") before each M-step, and in the end.
@@ -199,24 +211,26 @@ class GaussianMixture(Energy):
         y, middle = y - middle, middle.double()
         reach = float(torch.linalg.vector_norm(y, dim=1).max()) ** 2
         weights, means, covariances = (b.double() for b in (self.weights, self.means, self.covariances))
-        for step in range(max_steps + 1):
-            factors = whitening(
-                self.covariance, covariances, *means.shape
-            )  # raises before anything is changed
-            if step:
-                self.weights.copy_(weights)
-                self.means.copy_(means)
-                self.covariances.copy_(covariances)
-            components = Components.of(weights, means - middle, factors)
-            moments = expect(y, components, max(reach, float(components.means.square().sum(1).max())))
-            history.append({"energy": moments.energy / len(y)})
-            energies = [row["energy"] for row in history.rows[-2:]]
-            if step == max_steps or (step and abs(energies[1] - energies[0]) < tol):
-                break
-            weights, means = moments.counts / moments.counts.sum(), moments.means + middle
-            covariances = from_moments(
-                self.covariance, moments.counts, moments.means, moments.scatter, reg_covar
-            )
+        with Steps("gaussian mixture", max_steps + 1, progress) as steps:
+            for step in range(max_steps + 1):
+                # raises before anything is changed
+                factors = whitening(self.covariance, covariances, *means.shape)
+                if step:
+                    self.weights.copy_(weights)
+                    self.means.copy_(means)
+                    self.covariances.copy_(covariances)
+                components = Components.of(weights, means - middle, factors)
+                moments = expect(y, components, max(reach, float(components.means.square().sum(1).max())))
+                energy = moments.energy / len(y)
+                history.append({"energy": energy})
+                over = step == max_steps or (step > 0 and abs(energy - history.rows[-2]["energy"]) < tol)
+                if steps.ended(over, energy=energy):
+                    break
+                weights, means = moments.counts / moments.counts.sum(), moments.means + middle
+                covariances = from_moments(
+                    self.covariance, moments.counts, moments.means, moments.scatter, reg_covar
+                )
+        history.interrupted = steps.interrupted
         history.seconds = time.perf_counter() - begun
         return history
 

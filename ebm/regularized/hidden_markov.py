@@ -22,6 +22,7 @@ from ebm.choices import Choices
 from ebm.energy import Energy
 from ebm.infer.dynamic_programming import DynamicProgramming
 from ebm.infer.minimize import minimize
+from ebm.regularized.checks import check_choice, check_parameters
 from ebm.solution import Solution
 from ebm.staged import Staged
 
@@ -58,6 +59,11 @@ class HiddenMarkov(Staged):
             raise ValueError(
                 f"start is (K,), transition (K, K); got {tuple(start.shape)} and {tuple(transition.shape)}."
             )
+        for name, logits in (("start", start), ("transition", transition)):
+            if not logits.is_floating_point() or not bool((logits.detach() < torch.inf).all()):
+                raise ValueError(
+                    f"{name} holds logits: floating point numbers, or -inf; got NaN, inf or others."
+                )
         super().__init__("z", num_keys=states)
         for name, value in (("start_logits", start), ("transition_logits", transition)):
             if isinstance(value, nn.Parameter):
@@ -70,6 +76,16 @@ class HiddenMarkov(Staged):
         costs = self.costs(y)
         before = torch.full((len(y),), -1, dtype=torch.int64, device=y.device)
         return {"z": before, "costs": costs}
+
+    def forward(self, **variables: Tensor) -> Tensor:
+        y, z = variables["y"], variables["z"]
+        if z.shape != y.shape[:2]:
+            raise ValueError(f"z is {tuple(y.shape[:2])} beside such y; got shape {tuple(z.shape)}.")
+        return super().forward(**variables)
+
+    def check_choices(self, choices: Tensor) -> None:
+        super().check_choices(choices)
+        check_choice(choices.flatten(), self.states, "hidden values")
 
     def stage(self, state: dict[str, Tensor], choice: Tensor, t: int) -> tuple[Tensor, dict[str, Tensor]]:
         cost = state["costs"][:, t].gather(1, choice.unsqueeze(1)).squeeze(1)
@@ -87,9 +103,10 @@ class HiddenMarkov(Staged):
     def costs(self, y: Tensor) -> Tensor:
         """e(y_t, k), (B, T, K)."""
         costs: Tensor = self.emission(y)
-        if costs.shape != (*y.shape[:2], self.states):
+        if y.ndim < 2 or not y.shape[1] or costs.shape != (*y.shape[:2], self.states):
             raise ValueError(
-                f"the emission makes e(y_t, k), {(*y.shape[:2], self.states)}; got {tuple(costs.shape)}."
+                f"y is (B, T, *shape), T at least 1, of which the emission makes e(y_t, k), "
+                f"{(*y.shape[:2], self.states)}; got {tuple(costs.shape)} of {tuple(y.shape)}."
             )
         return costs
 
@@ -147,9 +164,13 @@ class GaussianEmission(nn.Module):
 
     def __init__(self, mean: Tensor, std: float | Tensor = 1.0):
         super().__init__()
-        scale = torch.as_tensor(std, dtype=mean.dtype, device=mean.device).expand_as(mean)
-        if mean.ndim != 2 or not bool((scale > 0).all()):
-            raise ValueError(f"mean is (K, P) and std positive; got {tuple(mean.shape)} and {std}.")
+        check_parameters(mean=mean)
+        scale = torch.as_tensor(std, dtype=mean.dtype, device=mean.device)
+        if mean.ndim != 2 or scale.shape not in ((), mean.shape) or not bool((scale > 0).all()):
+            raise ValueError(
+                f"mean is (K, P) and std positive, one number or (K, P); got {tuple(mean.shape)} and {std}."
+            )
+        scale = scale.expand_as(mean)
         self.mean, self.log_std = nn.Parameter(mean.clone()), nn.Parameter(scale.log())
 
     def forward(self, y: Tensor) -> Tensor:
@@ -172,9 +193,12 @@ class CategoricalEmission(nn.Module):
 
     def __init__(self, logits: Tensor):
         super().__init__()
+        if logits.ndim != 2 or not logits.numel():
+            raise ValueError(f"logits are (K, V), K and V at least 1; got shape {tuple(logits.shape)}.")
         self.logits = nn.Parameter(logits.clone())
 
     def forward(self, y: Tensor) -> Tensor:
         if y.ndim != 2 or y.dtype != torch.int64:
             raise ValueError(f"y is (B, T) int64, words; got shape {tuple(y.shape)} of {y.dtype}.")
+        check_choice(y.flatten(), self.logits.shape[1], "words")
         return -self.logits.log_softmax(1).T[y]

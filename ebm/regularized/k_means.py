@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from ebm.energy import Energy
 from ebm.history import History
 from ebm.infer.method import count, positive
+from ebm.regularized.checks import check_choice, check_parameters
 from ebm.regularized.exact import check_data, exactly
 from ebm.regularized.lloyd import lloyd, plus_plus, random_rows
 from ebm.regularized.nearest import nearest, search
 from ebm.solution import Solution, Stop
+from ebm.training.steps import Steps
 
 STARTS = {"k-means++": plus_plus, "random": random_rows}
 Seeding = Literal["k-means++", "random"]
@@ -38,7 +40,8 @@ class KMeans(Energy):
         centers: c, (K, D), one center a row. A tensor is kept as a buffer, a parameter as a parameter.
 
     Raises:
-        ValueError: if the centers are not a matrix with a row.
+        TypeError: if they are no floating point numbers.
+        ValueError: if they are not a matrix with a row and a column, or hold NaN or infinity.
 
     Example:
         >>> model = KMeans(torch.tensor([[0.0, 0.0], [4.0, 0.0]]))
@@ -55,8 +58,9 @@ class KMeans(Energy):
 
     def __init__(self, centers: Tensor):
         super().__init__()
-        if centers.ndim != 2 or not len(centers):
-            raise ValueError(f"centers are (K, D), one a row, K >= 1; got shape {tuple(centers.shape)}.")
+        if centers.ndim != 2 or not centers.numel():
+            raise ValueError(f"centers are (K, D), one a row, K, D >= 1; got shape {tuple(centers.shape)}.")
+        check_parameters(centers=centers)
         if isinstance(centers, nn.Parameter):
             self.centers: Tensor = centers
         else:
@@ -87,12 +91,10 @@ class KMeans(Energy):
 
     def decode(self, z: Tensor) -> Tensor:
         """The centers of these numbers, c_z, (B,) -> (B, D)."""
-        return self.centers[z]
+        return self.centers[check_choice(z, len(self.centers), "centers")]
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         self._check(y)
-        if z.dtype != torch.int64 or z.ndim != 1:
-            raise TypeError(f"z numbers centers, (B,) int64; got {z.dtype} of shape {tuple(z.shape)}.")
         return (y - self.decode(z)).square().sum(1)
 
     def infer(self, y: Tensor) -> Solution:
@@ -124,8 +126,9 @@ class KMeans(Energy):
         n_init: int = 1,
         start: Seeding = "k-means++",
         generator: torch.Generator | None = None,
+        progress: bool = True,
     ) -> History:
-        """Learn the centers by Lloyd's algorithm, in place.
+        """Learn the centers by Lloyd's algorithm, in place; Ctrl-C ends it after a whole step.
 
         Args:
             y: (N, D), N at least K.
@@ -135,6 +138,7 @@ class KMeans(Energy):
             n_init: how many times; the first from the present centers, the others from new ones. The least
                 inertia wins.
             start, generator: how the new centers are drawn.
+            progress: show a bar if it takes long.
 
         Returns:
             Of the best time, for each step the "inertia" Σ_i F(y_i) before its means were taken, how many
@@ -149,13 +153,19 @@ class KMeans(Energy):
         k, dim = self.centers.shape
         seeding, begun = _seeding(start), time.perf_counter()
         y = check_data(y, dim, least=k)
-        with torch.no_grad():
-            best, history = lloyd(y, self.centers.detach(), max_steps, tol)
+        best, history = self.centers.detach().to(y), History()
+        with torch.no_grad(), Steps("k-means", n_init * (max_steps + 1), progress) as steps:
+            best, history = lloyd(y, best, max_steps, tol, steps)
             for _ in range(n_init - 1):
-                centers, other = lloyd(y, seeding(y, k, generator), max_steps, tol)
-                if other.rows[-1]["inertia"] < history.rows[-1]["inertia"]:
+                if steps.cut():
+                    break
+                centers, other = lloyd(y, seeding(y, k, generator), max_steps, tol, steps)
+                if other.rows and other.rows[-1]["inertia"] < history.rows[-1]["inertia"]:
                     best, history = centers, other
-            self.centers.copy_(best)
+        if history.rows:
+            with torch.no_grad():
+                self.centers.copy_(best)
+        history.interrupted = steps.interrupted
         history.seconds = time.perf_counter() - begun
         return history
 
@@ -175,7 +185,8 @@ class KMeansFreeEnergy(Energy):
 
     def forward(self, y: Tensor) -> Tensor:
         self.model._check(y)
-        return self.model(y=y, z=search(y.detach(), self.model.centers.detach())[0])
+        z, _ = search(y.detach(), self.model.centers.detach())
+        return (y - self.model.centers[z]).square().sum(1)
 
 
 def _seeding(start: str) -> Callable[[Tensor, int, torch.Generator | None], Tensor]:

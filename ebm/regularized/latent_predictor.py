@@ -26,6 +26,7 @@ from ebm.infer.starts import Zeros
 from ebm.latent import min_over
 from ebm.marginal import marginal_over
 from ebm.nodes import Finite
+from ebm.regularized.checks import check_parameters, check_width
 from ebm.solution import Solution
 
 
@@ -57,11 +58,12 @@ class LatentPredictor(Energy):
         super().__init__()
         if values.ndim != 2 or not len(values):
             raise ValueError(f"values are those that z may have, (K, Z); got shape {tuple(values.shape)}.")
+        check_parameters(values=values)
         self.network, self.noise = network, float(positive("noise", noise))
         self.register_buffer("values", values.clone())
 
     def forward(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        predicted = self.network(x, z)
+        predicted = self.network(x, check_width("z", z, self.values.shape[1]))
         if predicted.shape != y.shape:
             raise ValueError(
                 f"the network predicts {tuple(predicted.shape)}, and y is {tuple(y.shape)}: they have to be "
@@ -87,7 +89,7 @@ class LatentPredictor(Energy):
         """What may come of x, one prediction for each value, (B, K, *shape)."""
         copies = x.repeat_interleave(len(self.values), 0)
         predicted: Tensor = self.network(copies, self.values.to(x).repeat(len(x), 1))
-        return predicted.unflatten(0, (len(x), -1))
+        return predicted.view(len(x), len(self.values), *predicted.shape[1:])
 
     @property
     def bits(self) -> float:
@@ -113,4 +115,9 @@ class WithLatent(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         made: Tensor = self.network(torch.cat([x.flatten(1), z.to(x.dtype)], 1))
+        if made.shape[1:].numel() != math.prod(self.shape):
+            raise ValueError(
+                f"for rows of shape {self.shape} the network gives {math.prod(self.shape)} numbers a row; it "
+                f"gave {tuple(made.shape)}."
+            )
         return made.view(len(x), *self.shape)

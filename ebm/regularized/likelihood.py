@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ebm.infer.method import positive
+from ebm.regularized.checks import check_decoded
 from ebm.rows import flat
 
 
@@ -57,7 +58,7 @@ class GaussianLikelihood(Likelihood):
             self.register_buffer("log_noise", log_noise)
 
     def cost(self, y: Tensor, output: Tensor) -> Tensor:
-        residual = flat((y - output) * (-self.log_noise).exp())
+        residual = flat((y - check_decoded(y, output)) * (-self.log_noise).exp())
         return 0.5 * residual.square().sum(1) + residual.shape[1] * (
             self.log_noise + 0.5 * math.log(2 * math.pi)
         )
@@ -84,7 +85,7 @@ class BernoulliLikelihood(Likelihood):
                 f"a Bernoulli likelihood is of y in [0, 1]; got {float(y.min()):g} to {float(y.max()):g}. "
                 f"Scale the data, or take GaussianLikelihood."
             )
-        return flat(functional.softplus(output) - y * output).sum(1)
+        return flat(functional.softplus(check_decoded(y, output)) - y * output).sum(1)
 
     def mean(self, output: Tensor) -> Tensor:
         """The probabilities of ones, (B, *shape)."""

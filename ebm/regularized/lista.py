@@ -63,6 +63,8 @@ class LISTA(nn.Module):
 
     def __init__(self, model: SparseCoding, layers: int, *, tied: bool = True):
         super().__init__()
+        if not isinstance(model, SparseCoding):
+            raise TypeError(f"LISTA guesses the codes of a SparseCoding; got {type(model).__name__}.")
         self.layers, sets = count("layers", layers), 1 if tied else layers
         shrinkage = getattr(model.regularizer, "shrinkage", None)
         if shrinkage is None:
@@ -74,15 +76,17 @@ class LISTA(nn.Module):
         atoms = len(dictionary)
         gram = dictionary @ dictionary.T
         length = largest_curvature(model)
-        threshold = model.sparsity / length * torch.as_tensor(found.threshold).to(gram).expand(atoms)
+        own, low, high = (
+            torch.as_tensor(v, dtype=gram.dtype, device=gram.device)
+            for v in (found.threshold, found.low, found.high)
+        )
+        threshold = model.sparsity / length * own.expand(atoms)
         eye = torch.eye(atoms, dtype=gram.dtype, device=gram.device)
         self.encoder = nn.Parameter((dictionary.T / length).repeat(sets, 1, 1))  # W_e, (sets, P, K)
         self.inhibition = nn.Parameter((eye - gram / length).repeat(sets, 1, 1))  # S, (sets, K, K)
-        self.log_threshold = nn.Parameter(
-            threshold.log().repeat(sets, 1)
-        )  # log θ, (sets, K): θ stays positive
-        self.register_buffer("low", torch.as_tensor(found.low).to(gram))
-        self.register_buffer("high", torch.as_tensor(found.high).to(gram))
+        self.log_threshold = nn.Parameter(threshold.log().repeat(sets, 1))  # (sets, K): θ stays positive
+        self.register_buffer("low", low.clone())
+        self.register_buffer("high", high.clone())
 
     def forward(self, y: Tensor) -> Tensor:
         size, atoms = self.encoder.shape[1:]
@@ -90,6 +94,8 @@ class LISTA(nn.Module):
             raise ValueError(
                 f"LISTA reads data (B, {size}), as its dictionary has; got shape {tuple(y.shape)}."
             )
+        if not y.is_floating_point():
+            raise TypeError(f"y is a tensor of floating point numbers; got {y.dtype}.")
         z = y.new_zeros(len(y), atoms)
         for layer in range(self.layers):
             own = layer % len(self.encoder)

@@ -24,9 +24,10 @@ from torch.nn import functional
 from ebm.history import History
 from ebm.regularized.exact import home
 from ebm.regularized.nearest import Nearest
+from ebm.training.steps import Steps
 
 
-def lloyd(y: Tensor, centers: Tensor, max_steps: int, tol: float) -> tuple[Tensor, History]:
+def lloyd(y: Tensor, centers: Tensor, max_steps: int, tol: float, steps: Steps) -> tuple[Tensor, History]:
     """Improve centers until no row moves, or the centers move little, or the steps are used up.
 
     Args:
@@ -34,6 +35,7 @@ def lloyd(y: Tensor, centers: Tensor, max_steps: int, tol: float) -> tuple[Tenso
         centers: c, (K, D); not changed.
         max_steps: at most so many.
         tol: it also ends where Σ_k |c_k - previous c_k|² <= tol times the mean variance of a coordinate.
+        steps: the loop that it belongs to, where Ctrl-C is heard.
 
     Returns:
         The centers, (K, D), and for each step the "inertia" before the centers moved, the number of rows that
@@ -45,21 +47,27 @@ def lloyd(y: Tensor, centers: Tensor, max_steps: int, tol: float) -> tuple[Tenso
     enough = tol * float(squares.double().mean()) / y.shape[1]
     before, done = torch.full((len(y),), -1, device=y.device), False
     history = History()
-    for step in range(max_steps + 1):
-        distance, index = squares.clone(), torch.empty_like(before)
-        find = Nearest(centers)
-        for start in range(0, len(y), find.rows):
-            block = slice(start, start + find.rows)
-            score, index[block] = find(y[block])
-            distance[block] -= score
-        moved = int((index != before).sum())
-        history.append({"inertia": max(0.0, float(distance.double().sum())), "moved": moved, "repaired": 0})
-        if moved == 0 or done or step == max_steps:
-            break
-        means, repaired = _means(y, centers, distance, index)
-        history.rows[-1]["repaired"] = repaired
-        done = float((means - centers).square().sum()) <= enough
-        centers, before = means, index
+    try:
+        for step in range(max_steps + 1):
+            distance, index = squares.clone(), torch.empty_like(before)
+            find = Nearest(centers)
+            for start in range(0, len(y), find.rows):
+                block = slice(start, start + find.rows)
+                score, index[block] = find(y[block])
+                distance[block] -= score
+            moved = int((index != before).sum())
+            history.append(
+                {"inertia": max(0.0, float(distance.double().sum())), "moved": moved, "repaired": 0}
+            )
+            over = moved == 0 or done or step == max_steps
+            if steps.ended(over, inertia=history.rows[-1]["inertia"], moved=moved):
+                break
+            means, repaired = _means(y, centers, distance, index)
+            history.rows[-1]["repaired"] = repaired
+            done = float((means - centers).square().sum()) <= enough
+            centers, before = means, index
+    except KeyboardInterrupt:  # the second one: what the step under way has not finished is dropped
+        steps.interrupted = True
     return centers + middle, history
 
 

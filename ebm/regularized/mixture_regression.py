@@ -22,13 +22,15 @@ from ebm.choices import Choices
 from ebm.energy import Energy
 from ebm.history import History
 from ebm.infer.enumerate import Enumerate
-from ebm.infer.method import count
+from ebm.infer.method import count, positive
 from ebm.infer.minimize import minimize
 from ebm.infer.starts import Zeros
 from ebm.marginal import marginal_over
 from ebm.nodes import AllChoices
+from ebm.regularized.checks import check_choice, check_parameters, check_width
 from ebm.regularized.exact import check_data, home
 from ebm.solution import Solution
+from ebm.training.steps import Steps
 
 RIDGE = 1e-8  # of the mean square of the inputs, added so that few responsibilities can be solved for
 
@@ -68,6 +70,7 @@ class MixtureRegression(Energy):
                 f"weight is (K, D, P), bias (K, P), log_std and log_share (K,); got {tuple(weight.shape)}, "
                 f"{shapes}."
             )
+        check_parameters(weight=weight, bias=bias, log_std=log_std, log_share=log_share)
         for name, value in zip(
             ("weight", "bias", "log_std", "log_share"), (weight, bias, log_std, log_share), strict=True
         ):
@@ -103,11 +106,12 @@ class MixtureRegression(Energy):
             x.new_zeros(answers),
         )
         model._solve(x[order], y[order], eye)
-        model.log_std.fill_(float(y.std(0).square().mean().sqrt().log()))
+        model.log_std.fill_(float(0.5 * y.var(0).mean().clamp(min=_least_variance(y)).log()))
         model.log_share.zero_()
         return model
 
     def forward(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        check_choice(z, len(self.weight), "answers")
         return self.energies(x, y).gather(1, z.unsqueeze(1)).squeeze(1)
 
     def energies(self, x: Tensor, y: Tensor) -> Tensor:
@@ -134,6 +138,7 @@ class MixtureRegression(Energy):
 
     def decode(self, x: Tensor) -> Tensor:
         """All K answers, xW_z + b_z, (B, D) -> (B, K, P)."""
+        check_width("x", x, self.weight.shape[1])
         return torch.einsum("bd,kdp->bkp", x, self.weight) + self.bias
 
     def fit(
@@ -141,11 +146,13 @@ class MixtureRegression(Energy):
     ) -> History:
         """Expectation and maximization, in place, until the mean of F falls by less than `tol`.
 
+        Ctrl-C ends it after a whole step.
+
         Args:
             x, y: (N, D) and (N, P).
             steps: at most.
             tol: of the mean of F, in nats.
-            progress: say how it went.
+            progress: show a bar if it takes long.
 
         Returns:
             For each step the mean of F before it ("energy").
@@ -154,19 +161,21 @@ class MixtureRegression(Energy):
             ValueError: if data hold NaN or infinity, or don't fit.
         """
         _checked(x, y)
+        positive("tol", tol, zero=True)
         history, begun, before = History(), time.perf_counter(), math.inf
-        with torch.no_grad():
-            for _ in range(count("steps", steps)):
+        count("steps", steps)
+        with torch.no_grad(), Steps("mixture regression", steps, progress) as loop:
+            for step in range(1, steps + 1):
                 energies = self.energies(x, y)
                 mean = -float((-energies).logsumexp(1).mean())
                 history.append({"energy": mean})
-                if before - mean < tol:
+                settled, before = before - mean < tol, mean
+                if not settled:
+                    self._solve(x, y, (-energies).softmax(1))
+                if loop.ended(settled or step == steps, energy=mean):
                     break
-                before = mean
-                self._solve(x, y, (-energies).softmax(1))
+        history.interrupted = loop.interrupted
         history.seconds = time.perf_counter() - begun
-        if progress:
-            print(f"mixture regression: {len(history)} steps, mean energy {mean:.4f}")
         return history
 
     def _solve(self, x: Tensor, y: Tensor, share: Tensor) -> None:
@@ -180,12 +189,23 @@ class MixtureRegression(Energy):
         self.weight.copy_(solved[:, :-1])
         self.bias.copy_(solved[:, -1])
         off = (y.unsqueeze(1) - self.decode(x)).square().mean(2)
-        floor = torch.finfo(x.dtype).eps * y.square().mean().clamp(min=torch.finfo(x.dtype).tiny)
-        self.log_std.copy_(0.5 * ((share * off).sum(0) / total).clamp(min=floor).log())
+        self.log_std.copy_(0.5 * ((share * off).sum(0) / total).clamp(min=_least_variance(y)).log())
         self.log_share.copy_(total.log())
 
 
+def _least_variance(y: Tensor) -> float:
+    """What the noise of an answer that hits everything is taken for, so that its energy stays a number."""
+    limits = torch.finfo(y.dtype)
+    return max(limits.eps * float(y.square().mean()), limits.tiny)
+
+
 def _checked(x: Tensor, y: Tensor) -> None:
+    for name, value in (("x", x), ("y", y)):
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            came = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"{name} is a tensor of floating point numbers; got {came}.")
+    if x.dtype != y.dtype:
+        raise TypeError(f"x is {x.dtype}, y is {y.dtype}; convert one: y.to(x).")
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise ValueError(f"x is (N, D) and y (N, P); got {tuple(x.shape)} and {tuple(y.shape)}.")
     check_data(torch.cat([x, y], 1))

@@ -26,6 +26,8 @@ from torch.nn import functional
 
 from ebm.binder import Binder
 from ebm.energy import Energy
+from ebm.infer.method import count, positive
+from ebm.regularized.checks import check_decoded, check_width
 
 
 class NoisyAutoEncoder(Energy):
@@ -53,9 +55,9 @@ class NoisyAutoEncoder(Energy):
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, size: int, noise: float):
         super().__init__()
-        if size < 1 or not 0 <= noise < math.inf:
-            raise ValueError(f"expected size >= 1 and finite noise >= 0; got size={size}, noise={noise}.")
-        self.encoder, self.decoder, self.size, self.noise = encoder, decoder, size, noise
+        positive("noise", noise, zero=True)
+        self.encoder, self.decoder = encoder, decoder
+        self.size, self.noise = count("size", size), float(noise)
 
     @property
     def capacity(self) -> float:
@@ -64,15 +66,16 @@ class NoisyAutoEncoder(Energy):
 
     def encode(self, y: Tensor) -> Tensor:
         """μ(y), the code without noise, (B, *shape) -> (B, D)."""
-        return functional.rms_norm(self.encoder(y), (self.size,))
+        numbers: Tensor = self.encoder(y)
+        return functional.rms_norm(check_width("what the encoder gives", numbers, self.size), (self.size,))
 
     def decode(self, z: Tensor) -> Tensor:
         """g(z), what a code stands for, (B, D) -> (B, *shape)."""
-        decoded: Tensor = self.decoder(z)
+        decoded: Tensor = self.decoder(check_width("z", z, self.size))
         return decoded
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
-        return (y - self.decode(z)).square().flatten(1).sum(1)
+        return (y - check_decoded(y, self.decode(z))).square().flatten(1).sum(1)
 
     @property
     def free_energy(self) -> NoisyFreeEnergy:

@@ -21,6 +21,7 @@ from ebm.energy import Energy
 from ebm.history import History
 from ebm.infer.method import count
 from ebm.measure.spectrum import triangle
+from ebm.regularized.checks import check_parameters, check_width
 from ebm.regularized.exact import check_data, exactly
 from ebm.solution import Solution, Stop
 
@@ -34,7 +35,8 @@ class PCA(Energy):
         variances: of the data along each component, (K,), if known; `fit` finds them.
 
     Raises:
-        ValueError: if the shapes disagree or the rows of W are not orthonormal.
+        TypeError: if they are no floating point numbers.
+        ValueError: if the shapes disagree, the rows of W are not orthonormal or something is not finite.
 
     Example:
         >>> model = PCA.from_data(torch.tensor([[0.0, 0.0], [2.0, 2.0], [4.0, 4.0]]), 1)
@@ -62,6 +64,7 @@ class PCA(Energy):
                 f"to components {tuple(components.shape)} belong a mean (D,) and variances (K,); got "
                 f"{tuple(mean.shape)} and {None if variances is None else tuple(variances.shape)}."
             )
+        check_parameters(components=components, mean=mean)
         gram = components @ components.T
         error = float((gram - torch.eye(len(gram)).to(gram)).abs().max())
         if not error <= 100 * torch.finfo(gram.dtype).eps ** 0.75:
@@ -97,7 +100,7 @@ class PCA(Energy):
 
     def decode(self, z: Tensor) -> Tensor:
         """What a code stands for, m + zW, (B, K) -> (B, D)."""
-        return torch.addmm(self.mean, z, self.components)
+        return torch.addmm(self.mean, check_width("z", z, len(self.components)), self.components)
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         return 0.5 * (self._checked(y) - self.decode(z)).square().sum(1)
@@ -165,9 +168,7 @@ class PCA(Energy):
         return history
 
     def _checked(self, y: Tensor) -> Tensor:
-        if y.ndim != 2 or y.shape[1] != self.mean.shape[0]:
-            raise ValueError(f"y must be (B, {self.mean.shape[0]}); got shape {tuple(y.shape)}.")
-        return y
+        return check_width("y", y, len(self.mean))
 
 
 class PCAFreeEnergy(Energy):

@@ -23,6 +23,7 @@ from torch import Tensor
 from ebm.energy import Energy
 from ebm.history import History
 from ebm.infer.method import count, positive
+from ebm.regularized.checks import check_parameters, check_width
 from ebm.regularized.exact import check_data, exactly, home
 from ebm.regularized.pca import principal
 from ebm.solution import Solution, Stop
@@ -37,7 +38,8 @@ class ProbabilisticPCA(Energy):
         noise: s², the variance of the noise, positive.
 
     Raises:
-        ValueError: if the shapes disagree or the noise is not positive.
+        TypeError: if they are no floating point numbers.
+        ValueError: if the shapes disagree, the noise is not positive or something is not finite.
 
     Example:
         >>> model = ProbabilisticPCA(torch.tensor([[3.0, 0.0]]), torch.zeros(2), noise=1.0)
@@ -59,6 +61,7 @@ class ProbabilisticPCA(Energy):
                 f"expected weights (K, D), 1 <= K < D, and a mean (D,); got {tuple(weights.shape)} and "
                 f"{tuple(mean.shape)}."
             )
+        check_parameters(weights=weights, mean=mean)
         noise = torch.as_tensor(positive("noise", noise), dtype=weights.dtype, device=weights.device)
         for name, value in (("weights", weights), ("mean", mean), ("noise", noise)):
             self.register_buffer(name, value.detach().clone())
@@ -84,7 +87,7 @@ class ProbabilisticPCA(Energy):
 
     def decode(self, z: Tensor) -> Tensor:
         """What a code stands for, m + zW, (B, K) -> (B, D)."""
-        return torch.addmm(self.mean, z, self.weights)
+        return torch.addmm(self.mean, check_width("z", z, len(self.weights)), self.weights)
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         k, dim = self.weights.shape
@@ -131,7 +134,7 @@ class ProbabilisticPCA(Energy):
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n draws from p(y): a code, what it stands for, and noise, (n, D)."""
         k, dim = self.weights.shape
-        shape, device = (n, k + dim), home(generator)
+        shape, device = (count("n", n, 0), k + dim), home(generator)
         white = torch.randn(shape, generator=generator, dtype=self.mean.dtype, device=device).to(self.mean)
         return self.decode(white[:, :k]) + self.noise.sqrt() * white[:, k:]
 
@@ -169,9 +172,7 @@ class ProbabilisticPCA(Energy):
         return matrix + self.noise * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
 
     def _checked(self, y: Tensor) -> Tensor:
-        if y.ndim != 2 or y.shape[1] != self.mean.shape[0]:
-            raise ValueError(f"y must be (B, {self.mean.shape[0]}); got shape {tuple(y.shape)}.")
-        return y
+        return check_width("y", y, len(self.mean))
 
 
 class ProbabilisticPCAFreeEnergy(Energy):

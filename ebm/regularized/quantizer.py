@@ -130,7 +130,7 @@ class Quantizer(Energy, ABC):
 
     def usage(self, z: Tensor) -> Usage:
         """How often each code was taken, of any number of z."""
-        numbers = z.reshape(-1, self.stages)
+        numbers = self.check_codes(z).reshape(-1, self.stages)
         offset = self.choices * torch.arange(self.stages, device=z.device)
         counts = torch.bincount((numbers + offset).flatten(), minlength=self.stages * self.choices)
         return Usage(counts.view(self.stages, self.choices), z[:1].numel() // self.stages)
@@ -142,6 +142,18 @@ class Quantizer(Energy, ABC):
                 f"codes have {self.size} numbers, so h is (B, *cells, {self.size}); got {tuple(h.shape)}."
             )
         return h
+
+    def check_pair(self, h: Tensor, z: Tensor) -> Tensor:
+        """z, after a check that it has a code for each vector of h.
+
+        Raises:
+            ValueError: if the shapes don't belong together.
+        """
+        cells = self.check_vectors(h).shape[:-1]
+        expected = cells if self.stages == 1 and z.ndim == len(cells) else (*cells, self.stages)
+        if z.shape != expected:
+            raise ValueError(f"to h {tuple(h.shape)} belongs z {tuple(expected)}; got {tuple(z.shape)}.")
+        return z
 
     def check_codes(self, z: Tensor) -> Tensor:
         """Refuse what is no code.

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ebm.binder import Binder, Rows
 from ebm.energy import Energy
+from ebm.regularized.checks import check_parameters
 from ebm.rows import by_blocks, dot, square
 
 
@@ -58,7 +59,8 @@ class Reconstruction(Energy):
         dictionary: D, (K, P), one atom a row. A tensor is kept as a buffer, a parameter as a parameter.
 
     Raises:
-        ValueError: if the dictionary is not a matrix.
+        TypeError: if the dictionary is of no floating point numbers.
+        ValueError: if it is not a matrix, or holds NaN or infinity.
 
     Example:
         >>> E = Reconstruction(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
@@ -72,7 +74,8 @@ class Reconstruction(Energy):
 
     def __init__(self, dictionary: Tensor):
         super().__init__()
-        if dictionary.ndim != 2:
+        check_parameters(dictionary=dictionary)
+        if dictionary.ndim != 2 or not dictionary.numel():
             raise ValueError(f"a dictionary is (K, P), one atom a row; got shape {tuple(dictionary.shape)}.")
         if isinstance(dictionary, nn.Parameter):
             self.dictionary: Tensor = dictionary
@@ -87,6 +90,7 @@ class Reconstruction(Energy):
 
     def decode(self, z: Tensor) -> Tensor:
         """What the codes stand for, zD, (B, K) -> (B, P)."""
+        self._check(z, 0, "z", "K atoms")
         return z @ self.dictionary
 
     def prepare(self, binder: Binder, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,6 +118,7 @@ class Reconstruction(Energy):
         """E, (B,), and ∇_z E, (B, K)."""
         self._check(z, 0, "z", "K atoms")
         if correlations is None:
+            self._check(y, 1, "y", "P numbers to an atom")
             value, gradient = by_blocks(self._look, z, y)
             return value, gradient
         gradient = torch.addmm(correlations.linear, z, correlations.gram, beta=-1)
@@ -144,3 +149,5 @@ class Reconstruction(Energy):
                 f"{name} must be (B, {expected}): the dictionary has {what}, shape "
                 f"{tuple(self.dictionary.shape)}; got {name} of shape {tuple(value.shape)}."
             )
+        if not value.is_floating_point():
+            raise TypeError(f"{name} is a tensor of floating point numbers; got {value.dtype}.")

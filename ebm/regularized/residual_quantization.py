@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ebm.infer.method import count
 from ebm.regularized.exact import exactly
 from ebm.regularized.quantizer import Quantizer, distance, rotated, straight_through
-from ebm.regularized.vector_quantization import Estimator, Learning, VectorQuantization
+from ebm.regularized.vector_quantization import Estimator, Learning, VectorQuantization, vectors
 from ebm.solution import Solution, Stop
 
 
@@ -47,6 +47,8 @@ class ResidualQuantization(Quantizer):
 
     def __init__(self, levels: Sequence[VectorQuantization]):
         super().__init__()
+        if strange := [level for level in levels if not isinstance(level, VectorQuantization)]:
+            raise TypeError(f"a stage is a VectorQuantization; got {type(strange[0]).__name__}.")
         shapes = {tuple(level.codebook.shape) for level in levels}
         if len(shapes) != 1:
             raise ValueError(
@@ -81,7 +83,7 @@ class ResidualQuantization(Quantizer):
         Raises:
             ValueError: if there are fewer vectors than codes, or one holds NaN or infinity.
         """
-        residual, levels = h.detach().reshape(-1, h.shape[-1]), []
+        residual, levels = vectors(h), []
         for _ in range(count("stages", stages)):
             level = VectorQuantization.from_data(
                 residual, codes, learning, estimator, commitment, decay, expire, generator=generator
@@ -91,7 +93,7 @@ class ResidualQuantization(Quantizer):
         return cls(levels)
 
     def forward(self, h: Tensor, z: Tensor) -> Tensor:
-        return distance(self.check_vectors(h), self.decode(z))
+        return distance(h, self.decode(self.check_pair(h, z)))
 
     def assign(self, h: Tensor) -> Tensor:
         """The codes that a beam of width 1 finds for vectors (B, *cells, D): z, (B, *cells, S) int64."""
@@ -151,7 +153,7 @@ class ResidualQuantization(Quantizer):
         return torch.stack(parts).sum(0)
 
     def estimate(self, h: Tensor, z: Tensor) -> Tensor:
-        code = self.decode(z).detach()
+        code = self.decode(self.check_pair(h, z)).detach()
         return straight_through(h, code) if self.estimator == "straight-through" else rotated(h, code)
 
     def learning_cost(self, h: Tensor, z: Tensor) -> Tensor:
@@ -169,7 +171,8 @@ class ResidualQuantization(Quantizer):
 
     def _residuals(self, h: Tensor, z: Tensor) -> list[tuple[VectorQuantization, Tensor, Tensor]]:
         """For each stage its quantization, r_s, and z_s; codes are held fixed."""
-        found, residual = [], self.check_vectors(h)
+        found, residual = [], h
+        self.check_pair(h, z)
         for level, numbers in zip(self._levels(), z.unbind(-1), strict=True):
             found.append((level, residual, numbers))
             residual = residual - level.decode(numbers).detach()

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ebm.energy import Energy
 from ebm.infer.method import positive
+from ebm.regularized.checks import check_decoded
 
 
 class Saturating(nn.Module, ABC):
@@ -85,7 +86,8 @@ class SaturatingAutoEncoder(Energy):
         saturation: α > 0.
 
     Raises:
-        ValueError: if α isn't positive.
+        TypeError: if φ is no `Saturating` map.
+        ValueError: if α isn't positive; on a call, if the decoder gives another shape than y has.
 
     Example:
         >>> model = SaturatingAutoEncoder(nn.Identity(), nn.Identity(), SaturatedLine(), 0.5)
@@ -96,6 +98,8 @@ class SaturatingAutoEncoder(Energy):
     def __init__(self, encoder: nn.Module, decoder: nn.Module, nonlinearity: Saturating, saturation: float):
         super().__init__()
         positive("saturation", saturation)
+        if not isinstance(nonlinearity, Saturating):
+            raise TypeError(f"φ is a Saturating map, such as SaturatedLine(); got {nonlinearity!r}.")
         self.encoder, self.decoder, self.nonlinearity = encoder, decoder, nonlinearity
         self.saturation = float(saturation)
 
@@ -111,5 +115,5 @@ class SaturatingAutoEncoder(Energy):
 
     def forward(self, y: Tensor) -> Tensor:
         a = self.encoder(y)
-        error = (y - self.decode(self.nonlinearity(a))).square().flatten(1).sum(1)
+        error = (y - check_decoded(y, self.decode(self.nonlinearity(a)))).square().flatten(1).sum(1)
         return error + self.saturation * self.nonlinearity.complement(a).flatten(1).sum(1)

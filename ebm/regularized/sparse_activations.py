@@ -34,7 +34,13 @@ MEMORY = 0.99  # share of BatchTopK's threshold that a step keeps
 
 
 class SparseActivation(nn.Module, ABC):
-    """A map from pre-activations a (B, K) to codes z (B, K), z >= 0."""
+    """A map from pre-activations a (B, K) to codes z (B, K), z >= 0.
+
+    Attributes:
+        latents: K, where the map has parameters for each code; else None.
+    """
+
+    latents: int | None = None
 
     @abstractmethod
     def forward(self, a: Tensor) -> Tensor:
@@ -104,7 +110,9 @@ class BatchTopK(SparseActivation):
     """In training the kB greatest pre-activations of a batch of B rows; evaluated, those above a threshold.
 
     The threshold is the running mean of the smallest code that was kept in training, so that rows don't
-    depend on one another any more. In training they do: a row that is hard to explain takes more than k.
+    depend on one another any more. In training they do: a row that is hard to explain takes more than k,
+    and a solve refuses the model until `model.eval()`. Under torchrun a batch is that of the process, and
+    `ebm.train.fit` averages the threshold over the processes.
 
     Args:
         k: how many a row on average, at least 1.
@@ -118,6 +126,8 @@ class BatchTopK(SparseActivation):
         tensor([[0.0000, 4.5000]])
     """
 
+    mixes_rows = True
+    running_buffers = ("threshold",)
     threshold: Tensor
 
     def __init__(self, k: int):
@@ -167,7 +177,8 @@ class JumpReLU(SparseActivation):
         super().__init__()
         positive("threshold", threshold)
         self.sparsity, self.bandwidth = positive("sparsity", sparsity), positive("bandwidth", bandwidth)
-        self.log_threshold = nn.Parameter(torch.full((count("latents", latents),), math.log(threshold)))
+        self.latents = count("latents", latents)
+        self.log_threshold = nn.Parameter(torch.full((latents,), math.log(threshold)))
 
     @property
     def penalty(self) -> Energy:
@@ -210,7 +221,8 @@ class Gated(SparseActivation):
     def __init__(self, latents: int, sparsity: float):
         super().__init__()
         self.sparsity = positive("sparsity", sparsity)
-        self.log_gain = nn.Parameter(torch.zeros(count("latents", latents)))  # r
+        self.latents = count("latents", latents)
+        self.log_gain = nn.Parameter(torch.zeros(latents))  # r
         self.offset = nn.Parameter(torch.zeros(latents))  # c
 
     @property

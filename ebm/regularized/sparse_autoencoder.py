@@ -25,6 +25,7 @@ from ebm.energy import Energy, Sum
 from ebm.infer.method import Method, count
 from ebm.infer.minimize import minimize
 from ebm.infer.proximal import SpaRSA
+from ebm.regularized.checks import check_parameters, check_width
 from ebm.regularized.exact import check_data, home
 from ebm.regularized.sparse_activations import SparseActivation
 from ebm.rows import dot
@@ -51,7 +52,7 @@ class UnitReconstruction(Energy):
 
     def decode(self, z: Tensor) -> Tensor:
         """b + zD, (B, K) -> (B, P)."""
-        return self.bias + z @ self.dictionary
+        return self.bias + check_width("z", z, len(self.atoms)) @ self.dictionary
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         if y.ndim != 2 or z.ndim != 2 or (z.shape[1], y.shape[1]) != self.atoms.shape:
@@ -123,6 +124,14 @@ class SparseAutoEncoder(Sum):
         bias = dictionary.new_zeros(dictionary.shape[1]) if bias is None else bias
         if bias.shape != dictionary.shape[1:]:
             raise ValueError(f"b is ({dictionary.shape[1]},), as an atom; got shape {tuple(bias.shape)}.")
+        check_parameters(dictionary=dictionary, bias=bias)
+        if not isinstance(activation, SparseActivation):
+            raise TypeError(f"an activation is a SparseActivation, such as TopK(32); got {activation!r}.")
+        if activation.latents not in (None, len(dictionary)):
+            raise ValueError(
+                f"{type(activation).__name__} is for {activation.latents} latents; the dictionary has "
+                f"{len(dictionary)}."
+            )
         reconstruction = UnitReconstruction(normalize(dictionary, dim=1), bias)
         super().__init__(reconstruction, activation.penalty)
         self.activation = activation.to(dictionary)
@@ -169,6 +178,7 @@ class SparseAutoEncoder(Sum):
 
     def preactivations(self, y: Tensor) -> Tensor:
         """a = (y - b) W + c, (B, P) -> (B, K)."""
+        check_width("y", y, len(self.encoder))
         return (y - self.reconstruction.bias) @ self.encoder + self.encoder_bias
 
     def encode(self, y: Tensor) -> Tensor:
@@ -188,7 +198,8 @@ class SparseAutoEncoder(Sum):
         self, y: Tensor, start: Tensor | None = None, *, max_steps: int = 1000, tol: float = 1e-5
     ) -> Solution:
         """argmin_z E(y, z), from the encoder's guess or a start (B, K), whose energy is never exceeded."""
-        begin = self.encode(y).detach() if start is None else start
+        with torch.no_grad():  # so that no activation learns from it
+            begin = self.encode(y) if start is None else start
         return minimize(self, begin, self.method, given={"y": y}, max_steps=max_steps, tol=tol)
 
     @torch.no_grad()

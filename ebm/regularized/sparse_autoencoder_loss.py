@@ -22,6 +22,7 @@ from ebm.energy import Energy
 from ebm.history import History
 from ebm.infer.method import count
 from ebm.loss import Loss, LossOutput
+from ebm.processes import average, world_size
 from ebm.regularized.sparse_autoencoder import GuessedEnergy, SparseAutoEncoder
 from ebm.regularizers.nonnegative_counts import greatest
 from ebm.rows import dot
@@ -50,7 +51,7 @@ class DeadReconstruction(Loss):
     """How badly latents that were long off explain what the others leave unexplained; 0 while none is dead.
 
     `AverageEnergy() + (1 / 32) * DeadReconstruction(...)` is the published loss of a top-k auto-encoder. In
-    training the loss counts how many rows came since each latent was on (those of its own process).
+    training the loss counts how many rows came since each latent was on, in all processes together.
 
     Args:
         latents: K.
@@ -94,8 +95,9 @@ class DeadReconstruction(Loss):
         error = left - greatest(a.masked_fill(~dead, -torch.inf), self.k) @ model.dictionary
         loss = torch.where(dead.any(), dot(error, error).mean(), 0.0)
         if self.training:
-            on = (z > 0).any(0)
-            self.idle.copy_(torch.where(on, 0, self.idle.to(on.device) + len(y)))
+            on = (z > 0).any(0).to(torch.float32)
+            average([on])  # a latent is dead where it is off in every process
+            self.idle.copy_(torch.where(on > 0, 0, self.idle.to(on.device) + len(y) * world_size()))
         return LossOutput(loss, {"dead latents": dead.sum().to(y.dtype)})
 
 

@@ -27,7 +27,9 @@ from ebm.energy import Energy
 from ebm.function import energy
 from ebm.history import History
 from ebm.infer.lbfgs import LBFGS
+from ebm.infer.method import count
 from ebm.infer.minimize import minimize, warn_unconverged
+from ebm.regularized.checks import check_parameters, check_width
 from ebm.regularized.exact import check_data, home
 from ebm.regularized.fast_ica import white
 from ebm.solution import one_tensor
@@ -62,11 +64,14 @@ class SquareICA(Energy):
                 f"W is (D, D), as many sources as numbers; got shape {tuple(unmixing.shape)}. Fewer sources: "
                 "FastICA, or PCA first."
             )
+        if not unmixing.is_floating_point():
+            raise TypeError(f"W is a tensor of floating point numbers; got {unmixing.dtype}.")
         if not bool(torch.linalg.slogdet(unmixing.detach())[1].isfinite()):
             raise ValueError("W must be invertible and finite: a source that adds nothing has no density.")
         mean = unmixing.new_zeros(len(unmixing)) if mean is None else mean
         if mean.shape != unmixing.shape[:1]:
             raise ValueError(f"the mean is {(len(unmixing),)}, as wide as W; got {tuple(mean.shape)}.")
+        check_parameters(mean=mean)
         self.unmixing = nn.Parameter(unmixing.detach().clone())
         self.register_buffer("mean", mean.detach().clone())
 
@@ -86,12 +91,11 @@ class SquareICA(Energy):
 
     def encode(self, y: Tensor) -> Tensor:
         """The sources, (y - m)Wᵀ, (B, D) -> (B, D)."""
-        if y.ndim != 2 or y.shape[1] != len(self.mean):
-            raise ValueError(f"y must be (B, {len(self.mean)}); got shape {tuple(y.shape)}.")
-        return (y - self.mean) @ self.unmixing.T
+        return (check_width("y", y, len(self.mean)) - self.mean) @ self.unmixing.T
 
     def decode(self, s: Tensor) -> Tensor:
         """The data that have these sources, m + s W⁻ᵀ, (B, D) -> (B, D)."""
+        check_width("s", s, len(self.mean))
         return torch.linalg.solve(self.unmixing, s.T).T + self.mean
 
     def forward(self, y: Tensor) -> Tensor:
@@ -104,7 +108,7 @@ class SquareICA(Energy):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n draws from p(y), (n, D): s = log tan(πu/2) with u uniform has the density 1 / (π cosh s)."""
-        shape = (n, len(self.mean))
+        shape = (count("n", n, 0), len(self.mean))
         u = torch.rand(shape, generator=generator, dtype=self.mean.dtype, device=home(generator))
         tiny = torch.finfo(u.dtype).eps
         with torch.no_grad():

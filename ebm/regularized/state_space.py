@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ebm.energy import Energy
+from ebm.regularized.checks import check_parameters
 from ebm.regularized.exact import exactly
 from ebm.rows import dot
 from ebm.solution import Solution, Stop
@@ -102,6 +103,7 @@ class StateSpace(Energy):
                     f"with an emission of (P, S) = {seen, hidden}, {name} is {shape}; got "
                     f"{tuple(value.shape)}."
                 )
+            check_parameters(**{name: value})
             if name.endswith("noise") and not bool((value.detach().diagonal() != 0).all()):
                 raise ValueError(
                     f"{name} is a square root of a covariance; one with a 0 on its diagonal "

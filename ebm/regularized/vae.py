@@ -25,6 +25,7 @@ from ebm.infer.lbfgs import LBFGS
 from ebm.infer.method import Method, count, positive
 from ebm.infer.minimize import minimize
 from ebm.regularized.amortized import Amortized, single
+from ebm.regularized.checks import check_choice, check_width
 from ebm.regularized.distributions import Categorical, DiagonalGaussian, cubature, gumbel_
 from ebm.regularized.likelihood import Likelihood
 from ebm.solution import Solution
@@ -112,13 +113,13 @@ class VAE(Amortized):
 
     def decode(self, z: Tensor) -> Tensor:
         """⟨y⟩ given z, (B, D) -> (B, *shape)."""
-        return self.likelihood.mean(self.decoder(z))
+        return self.likelihood.mean(self.decoder(check_width("z", z, self.size)))
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None, *, noisy: bool = True) -> Tensor:
         """n draws (n, *shape): z from the prior, then y given z; if not noisy, the mean of y given z."""
         like = next(self.parameters(), torch.empty(0))
-        z = like.new_empty(n, self.size).normal_(generator=generator)
+        z = like.new_empty(count("n", n, 0), self.size).normal_(generator=generator)
         return self.likelihood.sample(self.decoder(z), generator) if noisy else self.decode(z)
 
 
@@ -202,11 +203,10 @@ class CategoricalVAE(Amortized):
     def sample(self, n: int, generator: torch.Generator | None = None, *, noisy: bool = True) -> Tensor:
         """n draws (n, *shape): a category, all alike, then y given z; if not noisy, the mean of y given z."""
         like = next(self.parameters(), torch.empty(0))
-        z = torch.randint(self.categories, (n,), generator=generator, device=like.device)
+        z = torch.randint(self.categories, (count("n", n, 0),), generator=generator, device=like.device)
         output = self.decoder(self._one_hot(z, like))
         return self.likelihood.sample(output, generator) if noisy else self.likelihood.mean(output)
 
     def _one_hot(self, z: Tensor, like: Tensor) -> Tensor:
-        if z.dtype != torch.int64 or z.ndim != 1:
-            raise TypeError(f"z is one category a row, (B,) int64; got {tuple(z.shape)}, {z.dtype}.")
+        check_choice(z, self.categories, "categories")
         return nn.functional.one_hot(z, self.categories).to(like.dtype)

@@ -90,8 +90,9 @@ def categorical_free_energy(energy: Energy, by: Finite, latent: str = "z", beta:
         >>> free.terms(y=torch.zeros(1, 1), logits=torch.zeros(1, 2))  # 1 - log 2
         {'average energy': tensor([1.]), 'negative entropy': tensor([-0.6931])}
     """
+    average = CategoricalAverage(energy, by, latent)
     offset = math.log(len(by.values)) if by.normalized else 0.0
-    return _free_energy(CategoricalAverage(energy, by, latent), CategoricalEntropy(offset), beta)
+    return _free_energy(average, CategoricalEntropy(offset), beta)
 
 
 class Average(Energy, ABC):

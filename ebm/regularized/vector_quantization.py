@@ -117,7 +117,7 @@ class VectorQuantization(Quantizer):
         Raises:
             ValueError: if there are fewer vectors than codes, or one holds NaN or infinity.
         """
-        rows = h.detach().reshape(-1, h.shape[-1])
+        rows = vectors(h)
         if len(rows) < count("codes", codes):
             raise ValueError(f"{codes} codes need as many vectors; there are {len(rows)}.")
         _refuse_bad_rows(rows, "h")
@@ -129,7 +129,7 @@ class VectorQuantization(Quantizer):
         return max(1.0, 2 * self.expire)
 
     def forward(self, h: Tensor, z: Tensor) -> Tensor:
-        return distance(self.check_vectors(h), self.decode(z))
+        return distance(h, self.decode(self.check_pair(h, z)))
 
     def assign(self, h: Tensor) -> Tensor:
         """The nearest codes of vectors (B, *cells, D): z, (B, *cells) int64."""
@@ -143,12 +143,12 @@ class VectorQuantization(Quantizer):
         return self.codebook[self.check_codes(z)]
 
     def estimate(self, h: Tensor, z: Tensor) -> Tensor:
-        code = self.decode(z).detach()
+        code = self.decode(self.check_pair(h, z)).detach()
         return straight_through(h, code) if self.estimator == "straight-through" else rotated(h, code)
 
     def learning_cost(self, h: Tensor, z: Tensor) -> Tensor:
         """β |h - sg c_z|², (B,), and |sg h - c_z|² where codes are learned by gradient."""
-        code = self.decode(z)
+        code = self.decode(self.check_pair(h, z))
         cost = self.commitment * distance(h, code.detach())
         return cost + distance(h.detach(), code) if self.learning == "gradient" else cost
 
@@ -167,9 +167,11 @@ class VectorQuantization(Quantizer):
             "expired", how many codes were replaced.
         """
         rows = self.check_vectors(h).reshape(-1, self.size).to(self.codebook.dtype)
-        index = self.check_codes(z).reshape(-1)
+        index = self.check_codes(self.check_pair(h, z)).reshape(-1)
         counts = torch.bincount(index, minlength=self.choices).to(self.counts)
         sums = torch.zeros_like(self.sums).index_add_(0, index, rows)
+        if not bool(torch.isfinite(sums.sum())):
+            _refuse_bad_rows(rows, "h")
         average([counts, sums])
         self.counts.lerp_(world_size() * counts, 1 - self.decay)
         self.sums.lerp_(world_size() * sums, 1 - self.decay)
@@ -186,6 +188,23 @@ class VectorQuantization(Quantizer):
             self.counts[dead] = self.weight
             self.sums[dead] = self.weight * chosen
         return {"expired": torch.tensor(float(len(dead)), device=h.device)}
+
+
+def vectors(h: Tensor) -> Tensor:
+    """Data (..., D) as vectors (N, D), detached.
+
+    Raises:
+        TypeError: if they are no tensor of floating point numbers.
+        ValueError: if they are (D,) alone.
+    """
+    if not isinstance(h, Tensor) or not h.is_floating_point():
+        came = h.dtype if isinstance(h, Tensor) else type(h).__name__
+        raise TypeError(f"vectors are a tensor of floating point numbers; got {came}.")
+    if h.ndim < 2:
+        raise ValueError(
+            f"vectors are (..., D), one dimension at least before D; got shape {tuple(h.shape)}."
+        )
+    return h.detach().reshape(-1, h.shape[-1])
 
 
 def _some(rows: int, wanted: int, generator: torch.Generator | None) -> Tensor:

@@ -27,6 +27,7 @@ from ebm.energy import Energy
 from ebm.infer.method import Method
 from ebm.infer.minimize import minimize
 from ebm.loss import ON_DATA, Loss, LossOutput
+from ebm.regularized.checks import check_decoded
 from ebm.regularized.exact import exactly
 from ebm.regularized.quantizer import Quantizer, Usage, distance
 from ebm.regularized.vector_quantization import VectorQuantization
@@ -79,7 +80,10 @@ class VQVAE(Energy):
             expire: see `VectorQuantization`.
         """
         with torch.no_grad():
-            h = encoder(y).movedim(1, -1)
+            h = encoder(y)
+            if h.ndim < 2:
+                raise ValueError(f"the encoder gives (N, D, *cells); it gave {tuple(h.shape)}.")
+            h = h.movedim(1, -1)
         quantizer = VectorQuantization.from_data(h, codes, expire=expire, generator=generator)
         return cls(encoder, decoder, quantizer)
 
@@ -182,9 +186,8 @@ class QuantizedLoss(Loss):
         if not isinstance(energy, VQVAE):
             raise TypeError(f"QuantizedLoss is for a VQVAE; got {energy.label}.")
         if set(data) != {"y"} or not len(data["y"]):
-            raise TypeError(
-                f"QuantizedLoss takes y, at least one row, alone; got {', '.join(data) or 'nothing'}."
-            )
+            came = ", ".join(f"{name} of {len(value)} rows" for name, value in data.items())
+            raise TypeError(f"QuantizedLoss takes y, at least one row, alone; got {came or 'nothing'}.")
         y, quantizer = data["y"], energy.quantizer
         h = energy.encode(y)
         code, z = quantizer.quantize(h)
@@ -205,9 +208,4 @@ class QuantizedLoss(Loss):
 
 
 def _squared(y: Tensor, decoded: Tensor) -> Tensor:
-    if decoded.shape != y.shape:
-        raise ValueError(
-            f"the decoder gives what y is, {tuple(y.shape)}; it gave {tuple(decoded.shape)}. Check the "
-            f"sizes of encoder and decoder."
-        )
-    return distance(y, decoded)
+    return distance(y, check_decoded(y, decoded))

@@ -1,8 +1,9 @@
-"""Energies of one variable: what a code costs (norms, counts, probabilities), and where it may lie."""
+"""Energies of one variable: what a code costs (norm, count, probability, motion), and where it may lie."""
 
 from __future__ import annotations
 
 from ebm.regularizers.constraints import Ball, Box, NonNegative, Simplex, Sphere
+from ebm.regularizers.contraction import Contraction, squared_jacobian
 from ebm.regularizers.counts import L0, OneHot, TopK
 from ebm.regularizers.nonnegative_counts import KSparse, NonNegativeL0
 from ebm.regularizers.norms import L1, L2, GroupL1, NonNegativeL1
@@ -16,6 +17,7 @@ __all__ = [
     "L2",
     "Ball",
     "Box",
+    "Contraction",
     "Entropy",
     "GroupL1",
     "KSparse",
@@ -27,4 +29,5 @@ __all__ = [
     "Simplex",
     "Sphere",
     "TopK",
+    "squared_jacobian",
 ]

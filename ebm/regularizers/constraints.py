@@ -41,7 +41,8 @@ class Box(Regularizer):
 
     def __init__(self, variable: str, low: float | Tensor, high: float | Tensor):
         super().__init__(variable)
-        if not bool((torch.as_tensor(low) <= torch.as_tensor(high)).all()):
+        least, most = (torch.as_tensor(bound, dtype=torch.float64) for bound in (low, high))
+        if not bool((least <= most).all()):
             raise ValueError(
                 f"{type(self).__name__} needs low <= high in every coordinate; got low {low}, high {high}."
             )
@@ -59,9 +60,8 @@ class Box(Regularizer):
     def prox(self, v: Tensor, step: Tensor) -> Tensor:
         """The nearest point of the box, like v; the step changes nothing."""
         if isinstance(self.low, Tensor) or isinstance(self.high, Tensor):
-            return torch.minimum(
-                torch.maximum(v, torch.as_tensor(self.low).to(v)), torch.as_tensor(self.high).to(v)
-            )
+            low, high = (torch.as_tensor(b, dtype=v.dtype, device=v.device) for b in (self.low, self.high))
+            return torch.minimum(torch.maximum(v, low), high)
         return v.clamp(self.low, self.high)
 
     def shrinkage(self) -> Shrinkage:
@@ -215,6 +215,7 @@ class Ball(Regularizer):
 
 def _width(bound: float | Tensor, v: Tensor) -> float | Tensor:
     """The tolerance at a bound; 0 at an infinite one, where it must not make NaN."""
-    size = torch.as_tensor(bound).abs()
-    width = slack(v) * torch.where(size < torch.inf, size.clamp(min=1.0), 0.0)
-    return width if isinstance(bound, Tensor) else float(width)
+    if isinstance(bound, Tensor):
+        size = bound.abs()
+        return slack(v) * torch.where(size < torch.inf, size.clamp(min=1.0), 0.0)
+    return slack(v) * max(1.0, abs(bound)) if abs(bound) < torch.inf else 0.0

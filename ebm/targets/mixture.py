@@ -164,6 +164,6 @@ class Mixture(Target):
 
 def components(y: Tensor, log_scales: Tensor, means: Tensor, precisions: Tensor) -> tuple[Tensor, Tensor]:
     """log w_k N(y; μ_k, Σ_k), (B, K), and each component's own gradient, Σ_k⁻¹ (y - μ_k), (B, K, D)."""
-    d = y.unsqueeze(1) - means  # (B, K, D)
-    pulls = (d.unsqueeze(2) @ precisions).squeeze(2)  # (B, K, D)
-    return log_scales - 0.5 * (pulls * d).sum(2), pulls
+    d = y - means.unsqueeze(1)  # (K, B, D): a product for each component, which copies no matrix
+    pulls = d @ precisions
+    return (log_scales.unsqueeze(1) - 0.5 * (pulls * d).sum(2)).T, pulls.transpose(0, 1)

@@ -17,6 +17,8 @@ from ebm.testing.collapse import check_collapse
 from ebm.testing.criterion import CriterionMember, check_criterion
 from ebm.testing.derivatives import check_derivatives
 from ebm.testing.energy import check_energy
+from ebm.testing.loss_recovery import LossMember
+from ebm.testing.losses import check_loss
 from ebm.testing.minimizer import check_dtype, check_minimizer, check_solution_derivative
 from ebm.testing.moments import check_balance, check_moments
 from ebm.testing.neighbors import check_neighbors
@@ -33,6 +35,7 @@ from ebm.testing.verdict import (
     ContractError,
     CriterionContractError,
     EnergyContractError,
+    LossContractError,
     MinimizerContractError,
     SamplerContractError,
 )
@@ -42,6 +45,8 @@ __all__ = [
     "CriterionContractError",
     "CriterionMember",
     "EnergyContractError",
+    "LossContractError",
+    "LossMember",
     "MinimizerContractError",
     "Posed",
     "SamplerContractError",
@@ -56,6 +61,7 @@ __all__ = [
     "check_derivatives",
     "check_dtype",
     "check_energy",
+    "check_loss",
     "check_minimizer",
     "check_moments",
     "check_neighbors",

@@ -113,9 +113,9 @@ def check_counts(sampler: Sampler, device: torch.device | str = "cpu") -> None:
     draws = as_dict(samples.value)["value"]
     path = torch.cat([start.unsqueeze(0), draws])
     moved = (path[1:] != path[:-1]).flatten(2).any(2).to(start.dtype).mean(0)
-    require_equal(
-        Wrong, samples.accepted.to(moved), moved, f"{who}: `accepted` is the share of steps that moved", 1e-6
-    )
+    if sampler.one_test:
+        claim = f"{who}: `accepted` is the share of steps that moved"
+        require_equal(Wrong, samples.accepted.to(moved), moved, claim, 1e-6)
     if int(samples.divergent[steep]) + int(samples.nonfinite[steep]) == 0:
         raise Wrong(f"{who}: chain {steep} is too steep for its step; expected divergences, none counted.")
     require_equal(Wrong, draws[-1][holes], start[holes], f"{who}: a NaN proposal is rejected")

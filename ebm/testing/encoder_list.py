@@ -1,4 +1,4 @@
-"""The energies of flows and of models with an encoder on the list of energies, with values for variables."""
+"""Energies of flows, convolutions and models with an encoder on the list of energies, with their examples."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import torch
 from torch import nn
 
 from ebm.energy import Energy
+from ebm.measure.gabor_misfit import GaborMisfit
 from ebm.nets.mlp import mlp
 from ebm.regularized.contractive import ContractiveAutoEncoder, SigmoidEncoder
+from ebm.regularized.convolutional_reconstruction import ConvolutionalReconstruction
+from ebm.regularized.convolutional_sparse_coding import ConvolutionalSparseCoding
 from ebm.regularized.flow import Flow
 from ebm.regularized.lista import LISTA
 from ebm.regularized.saturating import SaturatingAutoEncoder, Shrink
 from ebm.regularized.sparse_activations import Gated, JumpReLU, Rectified, SparseActivation, TopK
 from ebm.regularized.sparse_autoencoder import SparseAutoEncoder
 from ebm.regularized.sparse_coding import SparseCoding
+from ebm.regularizers.contraction import Contraction
 from ebm.regularizers.nonnegative_counts import KSparse, NonNegativeL0
 from ebm.testing.examples import Example, randn
 
@@ -29,6 +33,7 @@ def encoder_energies() -> dict[str, tuple[Energy, Example]]:
     members: dict[str, tuple[Energy, Example]] = {
         "NonNegativeL0": (NonNegativeL0("z"), {"z": few}),
         "KSparse": (KSparse("z", 2), {"z": few}),
+        "GaborMisfit": (GaborMisfit(4, 5).double(), {"y": randn(4, 20), "z": randn(4, 6, seed=1)}),
         "CodeError": (LISTA(SparseCoding(randn(5, 3, seed=8), 0.3), 2).code_error, {"y": y, "z": z}),
     }
     kinds: tuple[Literal["affine", "spline"], ...] = ("affine", "spline")
@@ -51,9 +56,19 @@ def encoder_energies() -> dict[str, tuple[Energy, Example]]:
             ContractiveAutoEncoder(f, g, 0.3, of="reconstruction", probes=2, size=3),
             {"y": y},
         ),
+        "Contraction": (Contraction(f, "z"), {"z": y}),
+        "Contraction, in closed form": (Contraction(sigmoid, "z"), {"z": y}),
+        "Contraction, probed": (Contraction(f, "z", probes=2, size=4), {"z": y}),
         "SaturatingAutoEncoder": (SaturatingAutoEncoder(f, g, Shrink(0.1), 0.3), {"y": y}),
     }
-    return members
+    signal, image = (
+        {"y": randn(4, 2, 6), "z": randn(4, 3, 8)},
+        {"y": randn(4, 1, 4, 5), "z": randn(4, 3, 5, 7)},
+    )
+    return members | {
+        "ConvolutionalReconstruction": (ConvolutionalReconstruction(randn(3, 2, 3, seed=8)), signal),
+        "ConvolutionalSparseCoding": (ConvolutionalSparseCoding(randn(3, 1, 2, 3, seed=8), 0.3), image),
+    }
 
 
 def _stirred(model: Model) -> Model:

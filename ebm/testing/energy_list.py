@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ebm.contrastive.denoising import AutoEncoder
 from ebm.energy import Energy
 from ebm.function import energy
 from ebm.infer.gradient import GradientDescent
@@ -56,6 +55,8 @@ from ebm.targets.rosenbrock import Rosenbrock
 from ebm.testing.amortized_list import amortized_energies
 from ebm.testing.architectural_list import architectural_energies
 from ebm.testing.conditional_list import conditional_energies
+from ebm.testing.contrastive_list import contrastive_energies
+from ebm.testing.discrete_list import discrete_energies
 from ebm.testing.encoder_list import encoder_energies
 from ebm.testing.examples import Example, randn
 from ebm.testing.planning_list import planning_energies
@@ -82,6 +83,8 @@ def energies() -> dict[str, EnergyMember]:
         **_made_of_others(),
         **_free_energies(),
         **{name: EnergyMember(*pair) for name, pair in conditional_energies().items()},
+        **{name: EnergyMember(*pair) for name, pair in contrastive_energies().items()},
+        **{name: EnergyMember(*pair) for name, pair in discrete_energies().items()},
         **{name: EnergyMember(*pair) for name, pair in encoder_energies().items()},
         **{name: EnergyMember(*pair) for name, pair in planning_energies().items()},
         **{name: EnergyMember(*pair) for name, pair in amortized_energies().items()},
@@ -148,7 +151,6 @@ def _models() -> dict[str, EnergyMember]:
             SoftmaxRegression(randn(7, 3, seed=5), torch.arange(7) % 4, 0.3), {"w": randn(5, 4, 4, seed=6)}
         ),
         "SparseCoding": EnergyMember(SparseCoding(dictionary, 0.3), data),
-        "AutoEncoder": EnergyMember(AutoEncoder(_network(2, 2)), {"y": randn(4, 2)}),
         "NoisyAutoEncoder": EnergyMember(noisy, coded),
         "NoisyFreeEnergy": EnergyMember(NoisyFreeEnergy(noisy), {"y": randn(4, 2)}),
         "NoisyFreeEnergy, not training": EnergyMember(NoisyFreeEnergy(noisy).eval(), {"y": randn(4, 2)}),

@@ -27,6 +27,7 @@ from ebm.testing.acting import check_planner_on, check_world_on
 from ebm.testing.chains import check_chains, check_counts
 from ebm.testing.criterion import SEED, CriterionMember
 from ebm.testing.criterion_list import criteria
+from ebm.testing.discrete import check_holes
 from ebm.testing.energy import check_energy
 from ebm.testing.energy_list import EnergyMember, energies
 from ebm.testing.examples import converted, copied, evaluate, is_random
@@ -36,7 +37,7 @@ from ebm.testing.moments import check_balance, check_moments
 from ebm.testing.neighbors import is_stochastic
 from ebm.testing.planner_list import planners
 from ebm.testing.planner_list import problems as planning_problems
-from ebm.testing.posed import Posed, as_dict, bowl, springs
+from ebm.testing.posed import Posed, as_dict
 from ebm.testing.sampler_list import SamplerMember, samplers
 from ebm.testing.solutions import check_reaches, check_report
 from ebm.testing.verdict import (
@@ -148,14 +149,17 @@ def check_solutions_agree(method_here: Method, here: Posed, method_there: Method
 
 def check_sampler_on(device: torch.device, member: SamplerMember) -> None:
     """The contract of a sampler on a device."""
-    for problem in (bowl(), bowl(2), bowl(2, 3), springs()) if member.any_shape else (bowl(2),):
+    for problem in member.walks():
         check_chains(member.sampler, problem.to(device=device))
-    if member.any_shape:
+    for problem in member.pierced():
+        check_holes(member.sampler, problem.to(device=device))
+    if member.any_shape and not member.problems:
         check_counts(member.sampler, device=device)
     for energy in member.targets:
         target = copied(energy, device=device)
         check_moments(member.sampler, target, steps=member.steps)
-        check_balance(member.sampler, target)
+        if member.reversible:
+            check_balance(member.sampler, target)
 
 
 def _reaches(method: Method, problem: Posed) -> None:

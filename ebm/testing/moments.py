@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ebm.infer.sample import sample
 from ebm.infer.sampler import Sampler
+from ebm.rows import flat
 from ebm.targets.target import Target
 from ebm.testing.examples import seeded
 from ebm.testing.posed import as_dict
@@ -62,8 +63,11 @@ def check_moments(
     if mean is None or covariance is None:
         raise ValueError(f"{target.label} does not know its mean and covariance; choose another target.")
     generator = seeded(mean, seed)
-    exact = mean + (target.exact_samples(chains, generator) - mean) / math.sqrt(beta)
-    middle = exact.mean(0, keepdim=True).expand(chains, -1).contiguous()
+    exact = target.exact_samples(chains, generator)
+    if beta != 1:
+        exact = mean + (exact - mean) / math.sqrt(beta)
+    middle = exact[:1] if sampler.binary else exact.mean(0, keepdim=True)
+    middle = middle.expand_as(exact).contiguous()
     for start, where in ((middle, "begun at one point"), (exact, "begun at exact draws")):
         samples = sample(
             target, start, sampler, num_samples=1, burn_in=steps - 1, beta=beta, generator=generator
@@ -72,7 +76,7 @@ def check_moments(
         who = f"{type(sampler).__name__} on {target.label}, {where}"
         if bool((draws == start).all()):
             raise Wrong(f"{who}: no chain has moved in {steps} steps.")
-        _compare(draws - mean, covariance / beta, who)
+        _compare(flat(draws - mean), covariance / beta, who)
 
 
 def check_balance(sampler: Sampler, target: Target, *, chains: int = 20000, seed: int = 0) -> None:
@@ -99,9 +103,9 @@ def check_balance(sampler: Sampler, target: Target, *, chains: int = 20000, seed
     before = target.exact_samples(chains, generator)
     after = as_dict(sample(target, before, sampler, num_samples=1, generator=generator).value)["value"][0]
     functions = {"energy": (target(y=before), target(y=after))}
-    for d in range(before.shape[1]):
-        for power in (1, 2, 3):
-            functions[f"u_{d}^{power}"] = (before[:, d] ** power, after[:, d] ** power)
+    for d in range(before[0].numel()):
+        for power in (1,) if sampler.binary else (1, 2, 3):
+            functions[f"u_{d}^{power}"] = (flat(before)[:, d] ** power, flat(after)[:, d] ** power)
     for (f, (f0, f1)), (g, (g0, g1)) in combinations(functions.items(), 2):
         flow = f0.detach() * g1.detach() - g0.detach() * f1.detach()
         error = flow.std() / math.sqrt(chains)

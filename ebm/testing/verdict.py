@@ -33,6 +33,10 @@ class CriterionContractError(ContractError):
     """A criterion that is not what `ebm.testing.check_criterion` asks of one."""
 
 
+class LossContractError(ContractError):
+    """A loss that is not what `ebm.testing.check_loss` asks of one."""
+
+
 Kind = type[ContractError]
 
 

@@ -8,5 +8,16 @@ from ebm.training.health import DivergedError
 from ebm.training.interrupt import Interrupt
 from ebm.training.lars import LARS
 from ebm.training.state import Training
+from ebm.training.steps import Steps
 
-__all__ = ["LARS", "ArchiveError", "Batches", "DivergedError", "Interrupt", "Training", "read", "write"]
+__all__ = [
+    "LARS",
+    "ArchiveError",
+    "Batches",
+    "DivergedError",
+    "Interrupt",
+    "Steps",
+    "Training",
+    "read",
+    "write",
+]

@@ -68,11 +68,14 @@ class Training:
         return [each for each in every if isinstance(each, Stateful)]
 
     def running(self) -> list[Tensor]:
-        """The running means and variances of batch normalization, which differ between processes."""
-        norms = [
-            m for whole in (self.energy, self.loss) for m in whole.modules() if isinstance(m, _BatchNorm)
-        ]
-        return [t for m in norms for t in (m.running_mean, m.running_var) if t is not None]
+        """Running means over batches, which differ between processes.
+
+        They are those of batch normalization, and what a module lists in its `running_buffers`.
+        """
+        modules = [module for whole in (self.energy, self.loss) for module in whole.modules()]
+        norms = [(m.running_mean, m.running_var) for m in modules if isinstance(m, _BatchNorm)]
+        told = [tuple(map(m.get_buffer, getattr(m, "running_buffers", ()))) for m in modules]
+        return [t for found in (*norms, *told) for t in found if t is not None]
 
     def generators(self) -> dict[str, torch.Generator]:
         """The sources of random numbers: the given generator, and the global ones of the CPU and the GPUs."""

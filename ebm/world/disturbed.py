@@ -54,7 +54,7 @@ class Disturbed(WorldModel):
         super().__init__()
         if not isinstance(model, WorldModel):
             raise TypeError(f"what is disturbed is a WorldModel; got {model!r}.")
-        size = torch.as_tensor(scale)
+        size = scale if isinstance(scale, Tensor) else torch.tensor(scale, dtype=torch.float64)
         if size.ndim > 1 or not bool((size >= 0).all()) or not bool(size.isfinite().all()):
             raise ValueError(f"the scale is one number or (S,), finite and at least 0; got {scale}.")
         self.model, self.action_size = model, model.action_size

@@ -17,8 +17,9 @@ from ebm.loss import AverageEnergy
 from ebm.measure.collapse import CollapseReport, collapse_report
 from ebm.nets import mlp
 from ebm.regularized import ContractiveAutoEncoder, SaturatingAutoEncoder
-from ebm.regularized.contractive import SigmoidEncoder, squared_jacobian
+from ebm.regularized.contractive import SigmoidEncoder
 from ebm.regularized.saturating import Rectifier, SaturatedLine, Saturating, Shrink
+from ebm.regularizers import squared_jacobian
 from ebm.testing import check_energy
 from ebm.train import fit
 

@@ -179,7 +179,7 @@ def test_chains_of_a_buffer_go_on_and_age() -> None:
 
 def test_different_chains_are_drawn() -> None:
     drawn = buffer(1, 30).draw(30, seeded())
-    assert drawn.index.sort().values.tolist() == list(range(30))
+    assert drawn.slots.sort().values.tolist() == list(range(30))
 
 
 def test_a_uniform_start_is_uniform() -> None:

@@ -253,9 +253,9 @@ def test_bad_input_is_told() -> None:
         Flow.from_data(torch.zeros(4, 2), "planar")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"coordinates \[1\] are constant"):
         Flow.from_data(torch.tensor([[0.0, 1.0], [2.0, 1.0]]))
-    with pytest.raises(ValueError, match=r"NaN or infinity in 1 rows, \[1\]"):
+    with pytest.raises(ValueError, match=r"NaN or infinity in 1 of 2 rows, \[1\]"):
         Flow.from_data(torch.tensor([[0.0, 1.0], [torch.nan, 1.0]]))
-    with pytest.raises(ValueError, match="2 rows or more"):
+    with pytest.raises(ValueError, match="at least 2 rows"):
         Flow.from_data(torch.zeros(1, 2))
     with pytest.raises(ValueError, match="so D is 2 at least"):
         AffineCoupling(checkerboard(1))

@@ -12,6 +12,7 @@ import pytest
 import torch
 from scipy import integrate, optimize, special, stats
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ebm.targets import (
     Ackley,
@@ -197,6 +198,36 @@ def test_rastrigin_by_quadrature(amplitude: float) -> None:
     torch.testing.assert_close(
         target.covariance, variance * torch.eye(3, dtype=torch.float64), rtol=1e-12, atol=0
     )
+
+
+class Largest(TorchDispatchMode):
+    """Watches the number of entries of the largest tensor that is made."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self.entries = max(self.entries, made.untyped_storage().nbytes() // made.element_size())
+        return made
+
+
+def test_a_mixture_of_many_numbers_copies_no_matrix_for_each_row() -> None:
+    """(B, K, D) numbers are made, not (B, K, D, D)."""
+    rows, k, dim = 30, 4, 20
+    g = torch.Generator().manual_seed(0)
+    means, y = (torch.randn(n, dim, generator=g, dtype=torch.float64) for n in (k, rows))
+    root = torch.randn(k, dim, dim, generator=g, dtype=torch.float64)
+    mixture = Mixture(torch.full((k,), 1 / k).double(), means, root @ root.mT + torch.eye(dim).double())
+    with Largest() as largest:
+        value, gradient = mixture.value_and_grad("y", y=y)
+    assert largest.entries == max(rows * k * dim, k * dim * dim)
+    parts = torch.distributions.MultivariateNormal(means, precision_matrix=mixture.precisions)
+    known = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(mixture.weights), parts)
+    torch.testing.assert_close(-value, known.log_prob(y))
+    free = y.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(known.log_prob(free).sum(), free)
+    torch.testing.assert_close(-gradient, expected)
 
 
 def test_gaussian_and_mixture_are_scipys_densities() -> None:

@@ -13,8 +13,9 @@ from ebm.infer import HMC, MALA, Langevin, sample
 from ebm.targets import Gaussian
 from ebm.targets.target import Target
 from ebm.testing.chains import check_chains, check_counts
+from ebm.testing.discrete import check_holes
 from ebm.testing.moments import check_balance, check_moments
-from ebm.testing.posed import Posed, bowl, springs
+from ebm.testing.posed import Posed
 from ebm.testing.sampler_list import SamplerMember, samplers
 from ebm.testing.strategies import posed
 
@@ -28,13 +29,23 @@ EXACT = pytest.mark.parametrize(
 
 @EVERY
 def test_chains_are_rows_of_their_own_and_repeat(member: SamplerMember) -> None:
-    for problem in (bowl(), bowl(2), bowl(2, 3), springs()) if member.any_shape else (bowl(2),):
+    for problem in member.walks():
         check_chains(member.sampler, problem)
 
 
-@pytest.mark.parametrize("member", [pytest.param(m, id=n) for n, m in MEMBERS.items() if m.any_shape])
+@pytest.mark.parametrize(
+    "member", [pytest.param(m, id=n) for n, m in MEMBERS.items() if m.any_shape and not m.problems]
+)
 def test_acceptance_divergence_and_nan_are_counted_in_each_chain(member: SamplerMember) -> None:
     check_counts(member.sampler)
+
+
+@pytest.mark.parametrize(
+    "member, problem",
+    [pytest.param(m, p, id=f"{n} on {p}") for n, m in MEMBERS.items() for p in m.pierced()],
+)
+def test_discrete_chains_count_nan(member: SamplerMember, problem: Posed) -> None:
+    check_holes(member.sampler, problem)
 
 
 @EXACT
@@ -42,7 +53,15 @@ def test_moments_are_exact(member: SamplerMember, target: Target) -> None:
     check_moments(member.sampler, target, steps=member.steps)
 
 
-@EXACT
+@pytest.mark.parametrize(
+    "member, target",
+    [
+        pytest.param(m, t, id=f"{n} on {t.label}")
+        for n, m in MEMBERS.items()
+        for t in m.targets
+        if m.reversible
+    ],
+)
 def test_steps_are_in_detailed_balance(member: SamplerMember, target: Target) -> None:
     check_balance(member.sampler, target)
 
