@@ -81,7 +81,8 @@ class ReplayBuffer(nn.Module):
         self.start, self.fresh = start, float(fresh)
         kind = torch.get_default_dtype() if dtype is None else dtype
         home = torch.device("cpu" if device is None else device)
-        points = begin(start, count("capacity", capacity), kind, home, generator)
+        like = torch.empty(count("capacity", capacity), dtype=kind, device=home)
+        points = begin(start, like, generator=generator)
         self.register_buffer("points", points.detach().clone())
         self.register_buffer("age", torch.zeros(capacity, dtype=torch.int64, device=home))
 
@@ -106,7 +107,7 @@ class ReplayBuffer(nn.Module):
         points, age = self.points[slots], self.age[slots]
         if self.fresh:
             anew = (torch.rand(size, generator=generator, device=at) < self.fresh).to(home)
-            made = begin(self.start, size, points.dtype, home, generator)
+            made = begin(self.start, points, generator=generator)
             points = torch.where(anew.view(-1, *(1,) * (points.ndim - 1)), made, points)
             age = torch.where(anew, 0, age)
         return Drawn(slots, points, age)
