@@ -18,6 +18,7 @@ TWO_ROOMS = RESULTS / "two_rooms_cpu.json"
 RECIPES = ROOT / "benchmarks" / "recipes" / "results"
 REPRESENTATIONS = RECIPES / "representations_fashion-mnist.json"
 MASKED = RECIPES / "masked_prediction_fashion-mnist.json"
+AUTOENCODERS = RECIPES / "digits_autoencoders.json"
 
 
 def rows(document: dict[str, Any]) -> list[str]:
@@ -150,6 +151,32 @@ def masked(path: Path = MASKED) -> str:
     return "\n".join([*lines, "", told, ""])
 
 
+def autoencoders(path: Path = AUTOENCODERS) -> str:
+    """What the codes of a VAE and of a VQ-VAE keep of images."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    columns = {
+        "reconstruction": ".2f",
+        "bits": ".0f",
+        "perplexity": ".1f",
+        "samples": ".1f",
+        "test images": ".1f",
+        "seconds": ".0f",
+    }
+    lines = [f"| images | model | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
+    for data, models in record["rows"].items():
+        for name, row in models.items():
+            cells = [format(row[key], how) if key in row else "" for key, how in columns.items()]
+            lines.append(f"| {data} | {name} | {' | '.join(cells)} |")
+    settings = record["arguments"]
+    told = (
+        f"Reconstruction: squared distance of a test image from what its code says: {settings['numbers']} "
+        f"numbers of PCA and VAE, cells with one of {settings['codes']} codes for the VQ-VAE; bits: what a "
+        f"code tells. Samples, test images: their squared distance to the nearest training image. "
+        f"{settings['steps']:,} steps of {settings['batch']} images, seed {settings['seed']}, 2 cores."
+    )
+    return "\n".join([*lines, "", told, ""])
+
+
 def _span(rows: list[dict[str, Any]], key: str) -> str:
     values = [row[key] for row in rows]
     return f"{min(values):.1%} to {max(values):.1%}"
@@ -173,6 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
     text = readme.read_text(encoding="utf-8")
     new = filled(filled(text, "benchmarks", table()), "representations", representations())
     new = filled(filled(new, "two-rooms", two_rooms()), "masked", masked())
+    new = filled(new, "autoencoders", autoencoders())
     if check and new != text:
         print(
             "README's tables are not those of the recorded results: run `python -m benchmarks.table`",

@@ -19,12 +19,12 @@ from ebm.callbacks import Callback
 from ebm.checkpoint import Checkpoint
 from ebm.energy import Energy
 from ebm.history import History
+from ebm.interrupt import Interrupt
 from ebm.loss import Loss
 from ebm.processes import agreed, fail, rank, refuse_lone, world_size
 from ebm.progress import tqdm
 from ebm.training.batches import Batches
 from ebm.training.health import DivergedError, refuse_diverged
-from ebm.training.interrupt import Interrupt
 from ebm.training.learning_rate import LearningRate, advance, described, rates, scheduled
 from ebm.training.state import Training
 from ebm.training.step import backward, floats, together

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from ebm.contrastive.negatives import Negatives, draw_negatives
+from ebm.contrastive.points import Points, data_of, on_and_off
 from ebm.energy import Energy
 from ebm.infer.method import count, positive
 from ebm.infer.sampler import Sampler
-from ebm.loss import OFF_DATA, ON_DATA, Loss, LossOutput, energy_of
+from ebm.loss import Loss, LossOutput
 
 ACCEPTANCE = "acceptance"
 
@@ -77,8 +78,14 @@ class ContrastiveDivergence(Loss):
         self.beta, self.squares = float(beta), float(squares)
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
-        y, given = take_data(self, self.variable, data)
+        y, given = self.take_data(energy, data)
         return self.contrast(energy, data, self.chains(energy, y, given, generator), generator)
+
+    def take_data(self, energy: Energy, data: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """The data, and what is given beside it."""
+        smooth = not (self.sampler.binary or self.sampler.discrete)
+        y = data_of(self, energy, self.variable, data, real=smooth)
+        return y, {name: value for name, value in data.items() if name != self.variable}
 
     def chains(
         self, energy: Energy, start: Tensor, given: dict[str, Any], generator: torch.Generator | None
@@ -96,24 +103,12 @@ class ContrastiveDivergence(Loss):
         generator: torch.Generator | None = None,
     ) -> LossOutput:
         """The loss of data beside negatives."""
-        low = energy_of(energy, data, generator)
-        high = energy_of(energy, {**data, self.variable: negatives.value}, generator)
+        points = Points(self, energy, self.variable, data, generator, real=False)
+        low, high = points.energy(points.y), points.energy(negatives.value)
         loss = low.mean() - high.mean()
         if self.squares:
             loss = loss + self.squares * (low.square().mean() + high.square().mean())
-        terms = {ON_DATA: low.mean().detach(), OFF_DATA: high.mean().detach()}
+        terms = on_and_off(low, high)
         if negatives.acceptance is not None:
             terms[ACCEPTANCE] = negatives.acceptance
         return LossOutput(loss, terms)
-
-
-def take_data(loss: Loss, variable: str, data: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-    """The data and what is given beside it.
-
-    Raises:
-        TypeError: if the data does not hold the variable.
-    """
-    if variable not in data:
-        raise TypeError(f"{loss.label} contrasts {variable!r}; got {', '.join(data) or 'nothing'}.")
-    given = {name: value for name, value in data.items() if name != variable}
-    return data[variable], given

@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ebm.contrastive.contrastive_divergence import take_data
 from ebm.contrastive.negatives import Negatives, draw_negatives, evaluating
 from ebm.contrastive.persistent_contrastive_divergence import PersistentContrastiveDivergence
 from ebm.contrastive.replay_buffer import Drawn, ReplayBuffer
@@ -81,7 +80,7 @@ class ImprovedContrastiveDivergence(PersistentContrastiveDivergence):
         self.neighbors = count("neighbors", neighbors)
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
-        y, given = take_data(self, self.variable, data)
+        y, given = self.take_data(energy, data)
         every = self.take(y, given, generator, more=self.neighbors)
         drawn = Drawn(*(part[: len(y)] for part in every))
         before, others = every.points.to(y).split([len(y), self.neighbors])

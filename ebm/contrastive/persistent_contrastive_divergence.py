@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ebm.contrastive.contrastive_divergence import ContrastiveDivergence, take_data
+from ebm.contrastive.contrastive_divergence import ContrastiveDivergence
 from ebm.contrastive.negatives import Negatives
 from ebm.contrastive.replay_buffer import Drawn, ReplayBuffer
 from ebm.energy import Energy
@@ -68,7 +68,7 @@ class PersistentContrastiveDivergence(ContrastiveDivergence):
         self.buffer = buffer
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
-        y, given = take_data(self, self.variable, data)
+        y, given = self.take_data(energy, data)
         drawn = self.take(y, given, generator)
         negatives = self.chains(energy, drawn.points.to(y), given, generator)
         return self.settle(energy, data, drawn, negatives, generator)

@@ -29,7 +29,7 @@ from ebm.infer.method import count, positive
 from ebm.regularized.checks import check_parameters, check_width
 from ebm.regularized.exact import check_data, home
 from ebm.regularized.pca import principal
-from ebm.training.steps import Steps
+from ebm.steps import Steps
 
 Contrast = Literal["logcosh", "exp", "cube"]
 ON_CPU = 2**16  # numbers of a block, for a cache of a megabyte

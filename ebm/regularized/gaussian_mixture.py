@@ -37,7 +37,7 @@ from ebm.regularized.exact import check_data, exactly, home
 from ebm.regularized.expectation import Components, expect
 from ebm.regularized.k_means import KMeans
 from ebm.solution import Solution, Stop, one_tensor
-from ebm.training.steps import Steps
+from ebm.steps import Steps
 
 
 class GaussianMixture(Energy):

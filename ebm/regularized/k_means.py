@@ -27,7 +27,7 @@ from ebm.regularized.exact import check_data, exactly
 from ebm.regularized.lloyd import lloyd, plus_plus, random_rows
 from ebm.regularized.nearest import nearest, search
 from ebm.solution import Solution, Stop
-from ebm.training.steps import Steps
+from ebm.steps import Steps
 
 STARTS = {"k-means++": plus_plus, "random": random_rows}
 Seeding = Literal["k-means++", "random"]

@@ -24,7 +24,7 @@ from torch.nn import functional
 from ebm.history import History
 from ebm.regularized.exact import home
 from ebm.regularized.nearest import Nearest
-from ebm.training.steps import Steps
+from ebm.steps import Steps
 
 
 def lloyd(y: Tensor, centers: Tensor, max_steps: int, tol: float, steps: Steps) -> tuple[Tensor, History]:

@@ -30,7 +30,7 @@ from ebm.nodes import AllChoices
 from ebm.regularized.checks import check_choice, check_parameters, check_width
 from ebm.regularized.exact import check_data, home
 from ebm.solution import Solution
-from ebm.training.steps import Steps
+from ebm.steps import Steps
 
 RIDGE = 1e-8  # of the mean square of the inputs, added so that few responsibilities can be solved for
 

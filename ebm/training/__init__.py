@@ -5,18 +5,14 @@ from __future__ import annotations
 from ebm.training.archive import ArchiveError, read, write
 from ebm.training.batches import Batches
 from ebm.training.health import DivergedError
-from ebm.training.interrupt import Interrupt
 from ebm.training.lars import LARS
 from ebm.training.state import Training
-from ebm.training.steps import Steps
 
 __all__ = [
     "LARS",
     "ArchiveError",
     "Batches",
     "DivergedError",
-    "Interrupt",
-    "Steps",
     "Training",
     "read",
     "write",

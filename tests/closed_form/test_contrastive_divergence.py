@@ -258,7 +258,7 @@ def test_bad_input_is_told() -> None:
         PersistentContrastiveDivergence(Langevin(0.1), buffer(2, 5))(Bowl(2), y=y)
     with pytest.raises(ValueError, match="give the buffer's start the shape"):
         PersistentContrastiveDivergence(Langevin(0.1), buffer(1, 50))(Bowl(2), y=y)
-    with pytest.raises(TypeError, match="contrasts 'y'"):
+    with pytest.raises(TypeError, match="'y' is missing"):
         ContrastiveDivergence(Langevin(0.1))(Bowl(2), x=y)
     falls = Bowl(2, -50.0)
     with (

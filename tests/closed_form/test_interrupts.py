@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import ebm.training.steps
+import ebm.steps
 from ebm.history import History
 from ebm.regularized import (
     FastICA,
@@ -26,7 +26,7 @@ from ebm.regularized import (
 from ebm.regularized.cluster_estimators import KMeansEstimator, MixtureEstimator
 from ebm.regularized.code_estimators import SparseCodingEstimator
 from ebm.regularized.dictionary_update import DictionaryStatistics
-from ebm.training import Steps
+from ebm.steps import Steps
 
 NEAREST = lloyd.Nearest
 Fit = Callable[..., tuple[dict[str, Tensor], History | None]]
@@ -182,7 +182,7 @@ def test_estimators_are_silent_and_hand_ctrl_c_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A search over settings is to end, not to go on with the next setting."""
-    monkeypatch.setattr(ebm.training.steps, "AFTER", 0.0)
+    monkeypatch.setattr(ebm.steps, "AFTER", 0.0)
     make().fit(data().numpy())
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr(place, attribute, at_call(1, getattr(place, attribute), ctrl_c))
@@ -198,7 +198,7 @@ def test_a_fit_that_takes_long_shows_a_bar(
     with pytest.warns() if name == "FastICA" else nullcontext():
         fit(max_steps=3)
         assert capsys.readouterr() == ("", "")  # it was done before a bar could be read
-        monkeypatch.setattr(ebm.training.steps, "AFTER", 0.0)
+        monkeypatch.setattr(ebm.steps, "AFTER", 0.0)
         fit(max_steps=3)
         shown = capsys.readouterr()
         fit(max_steps=3, progress=False)

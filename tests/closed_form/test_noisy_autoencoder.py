@@ -125,7 +125,9 @@ def test_both_energies_keep_their_contract() -> None:
 
 @pytest.mark.parametrize(("size", "noise"), [(0, 1.0), (2, -0.1), (2, math.inf), (2, math.nan)])
 def test_bad_settings_are_told(size: int, noise: float) -> None:
-    with pytest.raises(ValueError, match="size must be an integer of at least 1|noise must be finite and at least 0"):
+    with pytest.raises(
+        ValueError, match=r"size must be an integer of at least 1|noise must be finite and at least 0"
+    ):
         NoisyAutoEncoder(nn.Identity(), nn.Identity(), size, noise)
 
 

@@ -71,15 +71,14 @@ def test_separable_proxes_by_brute_force_in_one_dimension(regularizer, shape):
     came = regularizer.prox(v, step)
     assert came.shape == v.shape
     for row, t in enumerate(step.tolist()):
-        for x, u in zip(v[row].flatten().tolist(), came[row].flatten().tolist(), strict=True):
-
-            def cost(w, x=x, t=t):
-                value = float(regularizer(z=torch.tensor([w], dtype=torch.float64)))
-                return t * value + 0.5 * (w - x) ** 2 if np.isfinite(value) else np.inf
-
-            grid = np.append(np.linspace(-5, 5, 2001), [0.0, -0.5, 0.7, u])
-            assert cost(u) <= min(map(cost, grid)) + 1e-12
-            assert abs(u - grid[np.argmin(list(map(cost, grid)))]) < 1e-12
+        for x, u in zip(v[row].flatten(), came[row].flatten(), strict=True):
+            grid = torch.cat(
+                [torch.linspace(-5, 5, 2001, dtype=torch.float64), u.new_tensor([0, -0.5, 0.7]), u[None]]
+            )
+            value = regularizer(z=grid)
+            costs = torch.where(value.isfinite(), t * value, torch.inf) + 0.5 * (grid - x) ** 2
+            assert costs[-1] <= costs.min() + 1e-12
+            assert abs(u - grid[costs.argmin()]) < 1e-12
 
 
 def test_group_prox_against_a_search():

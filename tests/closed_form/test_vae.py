@@ -426,7 +426,11 @@ def test_bad_settings_are_told() -> None:
             lambda: CategoricalVAE(nn.Identity(), nn.Identity(), 4).posterior(y),
             r"\(B, 4\); it gave",
         ),
-        (TypeError, lambda: categorical()(y=y, z=draw(4)), r"\(B,\) int64; got torch.float64 of shape \(4,\)"),
+        (
+            TypeError,
+            lambda: categorical()(y=y, z=draw(4)),
+            r"\(B,\) int64; got torch.float64 of shape \(4,\)",
+        ),
         (TypeError, lambda: ELBO()(curved().free_energy, y=y), "ELBO needs an encoder"),
         (TypeError, lambda: ELBO()(curved(), x=y), "ELBO takes y"),
         (TypeError, lambda: ELBO()(curved(), y=y[:0]), "ELBO takes y, at least one row"),

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
+from ebm.interrupt import Interrupt
 from ebm.progress import tqdm
-from ebm.training.interrupt import Interrupt
 
 AFTER = 0.5  # seconds without a bar
 EVERY = 0.1  # seconds between two looks at the bar
