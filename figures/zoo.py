@@ -20,9 +20,18 @@ from matplotlib.figure import Figure
 from torch import Generator, Tensor, nn
 
 from ebm import Energy
-from ebm.contrastive import AutoEncoder, Denoising, Gaussian
+from ebm.contrastive import (
+    NCE,
+    AutoEncoder,
+    ConditionalNCE,
+    ContrastiveDivergence,
+    Denoising,
+    EnergyDiscrepancy,
+    Gaussian,
+    SlicedScoreMatching,
+)
 from ebm.data import pinwheel
-from ebm.infer import SpaRSA
+from ebm.infer import MALA, SpaRSA
 from ebm.loss import AverageEnergy, Loss
 from ebm.measure.collapse import CollapseReport, collapse_report
 from ebm.nets import mlp
@@ -48,6 +57,7 @@ from ebm.regularized.saturating import Rectifier
 from ebm.regularized.sparse_activations import TopK
 from ebm.show import energy_on_grid, style
 from ebm.show.style import ENERGY_MAP
+from ebm.targets import Gaussian as Normal
 from ebm.train import fit
 
 EXTENT, SIDE, NATS, TEMPERATURE, STEPS = 2.6, 101, 10.0, 0.02, 1000
@@ -144,6 +154,26 @@ def saturating(y: Tensor) -> Energy:
     return trained(model, AverageEnergy(), y)
 
 
+class Network(Energy):
+    """E(y) = f(y) + ½|y|²/9, a network in a wide bowl."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = mlp(2, 96, 96, 1, activation=nn.SiLU, generator=seeded())
+
+    def forward(self, y: Tensor) -> Tensor:
+        f: Tensor = self.network(y)
+        return f.squeeze(1) + y.square().sum(1) / 18
+
+
+def contrasted(y: Tensor, loss: Loss) -> Energy:
+    return trained(Network(), loss, y)
+
+
+def against_noise(y: Tensor) -> Energy:
+    return contrasted(y, NCE(Normal(y.mean(0), torch.cov(y.T)), 4))
+
+
 MEMBERS = [
     Member("push down only", "nothing", push_down),
     Member("PCA", "one direction", partial(fitted, partial(PCA.from_data, k=1))),
@@ -164,7 +194,26 @@ MEMBERS = [
     Member("noisy code", "a noisy channel", noisy),
     Member("contractive", "λ|∂f/∂y|²", contractive),
     Member("saturating", "flat parts of f", saturating),
-    Member("denoising", "energy pushed up beside data", denoising),
+    Member("denoising", "pushed up beside the data", denoising),
+    Member(
+        "contrastive divergence",
+        "pushed up where chains lead",
+        partial(contrasted, loss=ContrastiveDivergence(MALA(0.02), 10)),
+        1.0,
+    ),
+    Member("noise contrastive", "pushed up at noise", against_noise, 1.0),
+    Member(
+        "conditional NCE", "pushed up at neighbors", partial(contrasted, loss=ConditionalNCE(0.3, 4)), 1.0
+    ),
+    Member(
+        "energy discrepancy",
+        "pushed up at spoilt data",
+        partial(contrasted, loss=EnergyDiscrepancy(0.3)),
+        1.0,
+    ),
+    Member(
+        "score matching", "pushed up around the data", partial(contrasted, loss=SlicedScoreMatching()), 1.0
+    ),
 ]
 
 
@@ -187,14 +236,16 @@ def draw(found: dict[str, tuple[Member, np.ndarray, CollapseReport]] | None = No
     found = zoo() if found is None else found
     axis = np.linspace(-EXTENT, EXTENT, SIDE)
     with style():
-        figure = Figure(figsize=(13.0, 9.2))
-        panels = figure.subplots(3, 5, sharex=True, sharey=True)
+        figure = Figure(figsize=(13.0, 12.2))
+        panels = figure.subplots(4, 5, sharex=True, sharey=True)
         for ax, (name, (member, grid, report)) in zip(panels.flat, found.items(), strict=True):
             nats = member.beta * (grid - grid.min())
             shown = ax.imshow(
                 nats, origin="lower", extent=(-EXTENT, EXTENT) * 2, cmap=ENERGY_MAP, vmin=0, vmax=NATS
             )
-            ax.contour(axis, axis, grid, [report.quantile], colors="white", linewidths=0.8)
+            ax.contour(
+                axis, axis, grid, [report.quantile], colors="white", linewidths=0.8, linestyles="solid"
+            )
             ax.set(xticks=[], yticks=[], title=name)
             verdict = report.verdict.split(",")[0]
             ax.set_xlabel(f"{member.limit}\nlow: {report.low_volume:.0%}; {verdict}", fontsize=9)
