@@ -23,13 +23,10 @@ import time
 import torch
 from torch import Tensor
 
-from ebm.energy import Energy, Sum, View
 from ebm.history import History
-from ebm.infer.method import Method, count, positive
-from ebm.infer.minimize import minimize
+from ebm.infer.method import Method, count
 from ebm.infer.proximal import SpaRSA
 from ebm.infer.starts import Start
-from ebm.latent import min_over
 from ebm.progress import tqdm
 from ebm.regularized.convolutional_reconstruction import ConvolutionalReconstruction
 from ebm.regularized.convolutional_update import (
@@ -39,14 +36,14 @@ from ebm.regularized.convolutional_update import (
     unit,
 )
 from ebm.regularized.exact import home
-from ebm.regularizers import L1, Regularizer
-from ebm.rows import expand
+from ebm.regularized.sparse_codes import SparseCodes
+from ebm.regularizers import Regularizer
 from ebm.solution import Solution, one_tensor
 
 PASSES = 10  # over the atoms for each batch; next to the codes they cost nothing
 
 
-class ConvolutionalSparseCoding(Sum):
+class ConvolutionalSparseCoding(SparseCodes):
     """E(y, z) = ½ |y - Σ_k d_k * z_k|² + λ R(z), for data (B, C, H, W), codes (B, K, H + h - 1, W + w - 1).
 
     Args:
@@ -77,14 +74,10 @@ class ConvolutionalSparseCoding(Sum):
         regularizer: Regularizer | None = None,
         method: Method | None = None,
     ):
-        self_regularizer = L1("z") if regularizer is None else regularizer
-        if self_regularizer.variables != ("z",):
-            raise ValueError(f'the regularizer is an energy of "z"; got one of {self_regularizer.variables}.')
-        positive("sparsity", sparsity)
-        super().__init__(ConvolutionalReconstruction(dictionary), float(sparsity) * self_regularizer)
-        self.sparsity = float(sparsity)
-        first = 1 / max(self.reconstruction.curvature(), 1.0)  # atoms of length 1 have at least 1
-        self.method = SpaRSA(first) if method is None else method
+        reconstruction = ConvolutionalReconstruction(dictionary)
+        if method is None:  # atoms of length 1 have a curvature of at least 1
+            method = SpaRSA(1 / max(reconstruction.curvature(), 1.0))
+        super().__init__(reconstruction, sparsity, regularizer, method)
 
     @classmethod
     def from_data(
@@ -122,45 +115,12 @@ class ConvolutionalSparseCoding(Sum):
             raise TypeError(f"the first term is a ConvolutionalReconstruction; found {type(part).__name__}.")
         return part
 
-    @property
-    def regularizer(self) -> Regularizer:
-        """R, without its weight."""
-        weighted = next(part for name, part in self.parts.items() if name != "ConvolutionalReconstruction")
-        part = weighted.part if isinstance(weighted, View) else weighted
-        if not isinstance(part, Regularizer):
-            raise TypeError(f"the second term is a Regularizer; found {type(part).__name__}.")
-        return part
-
-    @property
-    def dictionary(self) -> Tensor:
-        """d, (K, C, h, w)."""
-        return self.reconstruction.dictionary
-
-    @property
-    def free_energy(self) -> Energy:
-        """F(y) = min_z E(y, z), an energy of y; its gradient in y and d is exact."""
-        return min_over(self, "z", self.method, self.reconstruction.no_code)
-
     def infer(
         self, y: Tensor, start: Tensor | Start | None = None, *, max_steps: int = 1000, tol: float = 1e-5
     ) -> Solution:
-        """The codes of data y: argmin_z E(y, z).
-
-        Args:
-            y: (B, C, H, W).
-            start: where to begin, (B, K, H + h - 1, W + w - 1) or a start object; zeros if None.
-            max_steps, tol: as in `minimize`.
-
-        Returns:
-            A `Solution` whose `value` is z, (B, K, H + h - 1, W + w - 1), and `energy` F(y), (B,).
-        """
+        """The codes of data y, (B, C, H, W): argmin_z E(y, z), (B, K, H + h - 1, W + w - 1)."""
         self.reconstruction.check_data(y)
-        begin = self.reconstruction.no_code if start is None else start
-        return minimize(self, begin, self.method, given={"y": y}, max_steps=max_steps, tol=tol)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """What the codes stand for, Σ_k d_k * z_k, (B, K, H + h - 1, W + w - 1) -> (B, C, H, W)."""
-        return self.reconstruction.decode(z)
+        return super().infer(y, start, max_steps=max_steps, tol=tol)
 
     def duality_gap(self, y: Tensor, z: Tensor) -> Tensor:
         """How far E(y, z) can be above its minimum over z: E(y, z) - F(y) <= gap, a certificate for each row.
@@ -177,13 +137,9 @@ class ConvolutionalSparseCoding(Sum):
         Raises:
             TypeError: if the regularizer has no `dual_norm`.
         """
-        regularizer, exact = self.regularizer, ConvolutionalReconstruction(self.dictionary.double())
-        y64, z64 = y.double(), z.double()
+        exact, y64, z64 = ConvolutionalReconstruction(self.dictionary.double()), y.double(), z.double()
         residual = y64 - exact.decode(z64)
-        scale = (self.sparsity / regularizer.dual_norm(exact.correlate(residual))).clamp(max=1)
-        dual = expand(scale, residual) * residual
-        energy = 0.5 * residual.square().flatten(1).sum(1) + self.sparsity * regularizer.cost(z64)
-        return (energy - 0.5 * (y64.square() - (y64 - dual).square()).flatten(1).sum(1)).to(y.dtype)
+        return self.gap(y64, residual, exact.correlate(residual), z64).to(y.dtype)
 
     def fit(
         self,

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ebm.binder import Binder, Rows
 from ebm.energy import Energy
+from ebm.infer.starts import Zeros
 from ebm.regularized.checks import check_parameters
 from ebm.rows import by_blocks, dot, square
 
@@ -87,6 +88,11 @@ class Reconstruction(Energy):
         """Whether one product with G = DDᵀ takes less time than two with D, measured: 3K <= 4P."""
         atoms, size = self.dictionary.shape
         return 3 * atoms <= 4 * size
+
+    @property
+    def no_code(self) -> Zeros:
+        """A start at z = 0."""
+        return Zeros(len(self.dictionary))
 
     def decode(self, z: Tensor) -> Tensor:
         """What the codes stand for, zD, (B, K) -> (B, P)."""

@@ -22,22 +22,18 @@ import time
 import torch
 from torch import Tensor
 
-from ebm.energy import Energy, Sum, View
 from ebm.history import History
-from ebm.infer.method import Method, count, positive
-from ebm.infer.minimize import minimize
+from ebm.infer.method import Method, count
 from ebm.infer.proximal import SpaRSA
-from ebm.infer.starts import Start, Zeros
-from ebm.latent import min_over
 from ebm.progress import tqdm
 from ebm.regularized.dictionary_update import DictionaryStatistics
 from ebm.regularized.exact import check_data, home
 from ebm.regularized.reconstruction import Reconstruction
-from ebm.regularizers import L1, Regularizer
-from ebm.solution import Solution
+from ebm.regularized.sparse_codes import SparseCodes
+from ebm.regularizers import Regularizer
 
 
-class SparseCoding(Sum):
+class SparseCoding(SparseCodes):
     """E(y, z) = ½ |y - zD|² + λ R(z), for data y (B, P) and codes z (B, K).
 
     Args:
@@ -65,13 +61,8 @@ class SparseCoding(Sum):
         regularizer: Regularizer | None = None,
         method: Method | None = None,
     ):
-        self_regularizer = L1("z") if regularizer is None else regularizer
-        if self_regularizer.variables != ("z",):
-            raise ValueError(f'the regularizer is an energy of "z"; got one of {self_regularizer.variables}.')
-        positive("sparsity", sparsity)
-        super().__init__(Reconstruction(dictionary), float(sparsity) * self_regularizer)
-        self.sparsity = float(sparsity)
-        self.method = SpaRSA() if method is None else method
+        method = SpaRSA() if method is None else method
+        super().__init__(Reconstruction(dictionary), sparsity, regularizer, method)
 
     @classmethod
     def from_data(
@@ -111,50 +102,11 @@ class SparseCoding(Sum):
             raise TypeError(f"the first term is a Reconstruction; found {type(part).__name__}.")
         return part
 
-    @property
-    def regularizer(self) -> Regularizer:
-        """R, without its weight."""
-        weighted = next(part for name, part in self.parts.items() if name != "Reconstruction")
-        part = weighted.part if isinstance(weighted, View) else weighted
-        if not isinstance(part, Regularizer):
-            raise TypeError(f"the second term is a Regularizer; found {type(part).__name__}.")
-        return part
-
-    @property
-    def dictionary(self) -> Tensor:
-        """D, (K, P)."""
-        return self.reconstruction.dictionary
-
-    @property
-    def free_energy(self) -> Energy:
-        """F(y) = min_z E(y, z), an energy of y; its gradient in y and D is exact."""
-        return min_over(self, "z", self.method, Zeros(len(self.dictionary)))
-
-    def infer(
-        self, y: Tensor, start: Tensor | Start | None = None, *, max_steps: int = 1000, tol: float = 1e-5
-    ) -> Solution:
-        """The codes of data y: argmin_z E(y, z).
-
-        Args:
-            y: (B, P).
-            start: where to begin, (B, K) or a start object; zeros if None.
-            max_steps, tol: as in `minimize`.
-
-        Returns:
-            A `Solution` whose `value` is z, (B, K), and `energy` F(y), (B,).
-        """
-        begin = Zeros(len(self.dictionary)) if start is None else start
-        return minimize(self, begin, self.method, given={"y": y}, max_steps=max_steps, tol=tol)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """What the codes stand for, zD, (B, K) -> (B, P)."""
-        return self.reconstruction.decode(z)
-
     def duality_gap(self, y: Tensor, z: Tensor) -> Tensor:
         """How far E(y, z) can be above its minimum over z: E(y, z) - F(y) <= gap, a certificate for each row.
 
         With the residual r = y - zD and ν = r · min(1, λ / R°(rDᵀ)), R° the norm dual to R, the dual energy
-        ½|y|² - ½|y - ν|² is below every E(y, ·); the gap is E less that. Computed in float64.
+        ½|y|² - ½|y - ν|² is below every E(y, ·); the gap is E less that (`SparseCodes.gap`), in float64.
 
         Args:
             y: (B, P).
@@ -166,13 +118,9 @@ class SparseCoding(Sum):
         Raises:
             TypeError: if the regularizer has no `dual_norm`.
         """
-        regularizer = self.regularizer
         y64, z64, atoms = y.double(), z.double(), self.dictionary.double()
         residual = y64 - z64 @ atoms
-        scale = (self.sparsity / regularizer.dual_norm(residual @ atoms.T)).clamp(max=1)
-        dual = scale.unsqueeze(1) * residual
-        energy = 0.5 * residual.square().sum(1) + self.sparsity * regularizer.cost(z64)
-        return (energy - 0.5 * (y64.square().sum(1) - (y64 - dual).square().sum(1))).to(y.dtype)
+        return self.gap(y64, residual, residual @ atoms.T, z64).to(y.dtype)
 
     def fit(
         self,
