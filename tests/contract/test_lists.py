@@ -13,6 +13,7 @@ from ebm.energy import View
 from ebm.infer.method import Method
 from ebm.infer.sampler import Sampler
 from ebm.plan import PrimitivePlan
+from ebm.regularized.sparse_codes import SparseCodes
 from ebm.regularizers import Regularizer
 from ebm.staged import Staged
 from ebm.targets import Target
@@ -51,5 +52,12 @@ def test_every_sampler_is_on_the_list() -> None:
 
 def test_every_energy_is_on_the_list() -> None:
     listed = {type(part) for member in energies().values() for part in member.energy.modules()}
-    bases = {Target, Regularizer, Staged, View, PrimitivePlan}  # staged ones are on the list of minimizers
+    bases = {
+        Target,
+        Regularizer,
+        SparseCodes,
+        Staged,
+        View,
+        PrimitivePlan,
+    }  # staged ones: with the minimizers
     assert names(defined(Energy) - listed - bases) == []
