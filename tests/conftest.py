@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -35,3 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def generator() -> torch.Generator:
     """A generator on the CPU, seeded alike for every test."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def no_larger_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Data sets that are not bundled are not there; a recipe may set the number of threads."""
+    threads = torch.get_num_threads()
+    monkeypatch.setenv("EBM_DATA", str(tmp_path / "none"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    yield
+    torch.set_num_threads(threads)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,13 +22,7 @@ QUICK = {
 WORDS = [f"--{name.replace('_', '-')}={value}" for name, value in QUICK.items()]
 
 
-@pytest.fixture(autouse=True)
-def no_larger_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    threads = torch.get_num_threads()
-    monkeypatch.setenv("EBM_DATA", str(tmp_path / "none"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("no_larger_data")
 
 
 def test_every_model_gets_its_row_and_a_second_run_goes_on(tmp_path, monkeypatch):

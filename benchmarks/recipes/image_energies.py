@@ -28,11 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 from torch.optim.lr_scheduler import OneCycleLR
 
 from benchmarks.recipes.command import option, parse
+from benchmarks.recipes.image_networks import ImageEnergy, Leveled
 from benchmarks.recipes.record import FOLDER, found, picture, save
 from ebm import Energy, minimize
 from ebm.contrastive import (
@@ -46,7 +47,6 @@ from ebm.data.fashion import CHECKSUMS, NAME
 from ebm.infer import Langevin, ProximalGradient, annealed_langevin, sample
 from ebm.infer.starts import Uniform
 from ebm.measure.auroc import auroc_report
-from ebm.nets.layers import convolution, linear
 from ebm.regularized.nearest import nearest
 from ebm.regularizers import Box
 from ebm.solution import one_tensor
@@ -78,41 +78,6 @@ class Arguments:
     threads: int = option(2, "of torch")
     data: tuple[str, ...] = option(("digits", NAME), "which", type=str, nargs="+", choices=["digits", NAME])
     results: str = option("", "the file to write; if empty, image_energies.json beside the others")
-
-
-class ImageEnergy(Energy):
-    """E(y) = f(y) + ½|y - ½|²/4, f three convolutions and a linear layer."""
-
-    def __init__(self, side: int, channels: int, generator: Generator):
-        super().__init__()
-        make = partial(convolution, generator=generator)
-        first = 1 if side < 16 else 2
-        sizes = (channels, 2 * channels, 4 * channels)
-        self.network = nn.Sequential(
-            make(1, sizes[0], 3, stride=first), nn.SiLU(),
-            make(sizes[0], sizes[1], 3, stride=2), nn.SiLU(),
-            make(sizes[1], sizes[2], 3, stride=2), nn.SiLU(),
-            nn.Flatten(),
-        )  # fmt: skip
-        with torch.no_grad():
-            outputs = self.network(torch.zeros(1, 1, side, side)).shape[1]
-        self.head = linear(outputs, 1, generator=generator)
-
-    def forward(self, y: Tensor) -> Tensor:
-        f: Tensor = self.head(self.network(y)).squeeze(1)
-        return f + (y - 0.5).square().flatten(1).sum(1) / 8
-
-
-class Leveled(Energy):
-    """E(y, σ) = E(y) / σ: one network for all levels of noise, its slope as steep as scores are."""
-
-    def __init__(self, part: Energy):
-        super().__init__()
-        self.part = part
-
-    def forward(self, y: Tensor, sigma: Tensor) -> Tensor:
-        value: Tensor = self.part.forward(y) / sigma
-        return value
 
 
 def images(name: str, arguments: Arguments) -> tuple[Tensor, Tensor]:
