@@ -111,6 +111,8 @@ def batch_of(value: Any, name: str) -> int | None:
     Raises:
         ValueError: if a tensor has no batch dimension, or the tensors disagree.
     """
+    if isinstance(value, Tensor) and value.ndim:  # nearly always, and once a training step
+        return value.shape[0]
     sizes: set[int | None] = set()
 
     def collect(leaf: Any) -> Any:

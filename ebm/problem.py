@@ -59,11 +59,11 @@ class Problem:
         self.smooth_terms, self.prox_terms = split_prox(bound.summands)
         # smooth only? -> terms with a closed form, terms for autograd
         self._plan: dict[bool, tuple[list[Term], tuple[Term, ...]]] = {}
+        closed = {id(t) for t in bound.summands if len(self.shapes) == 1 and closed_form_of(t) is not None}
         for only_smooth, terms in ((False, bound.summands), (True, self.smooth_terms)):
-            closed = [len(self.shapes) == 1 and closed_form_of(t) is not None for t in terms]
             self._plan[only_smooth] = (
-                [t for t, c in zip(terms, closed, strict=True) if c],
-                tuple(t for t, c in zip(terms, closed, strict=True) if not c),
+                [t for t in terms if id(t) in closed],
+                tuple(t for t in terms if id(t) not in closed),
             )
 
     # The layout ---------------------------------------------------------------------------------------------

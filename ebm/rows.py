@@ -20,7 +20,9 @@ def expand(step: Tensor, like: Tensor) -> Tensor:
 
 def flat(a: Tensor) -> Tensor:
     """Each row as a vector, (B, *shape) -> (B, D); (B,) -> (B, 1)."""
-    return a.flatten(1) if a.ndim > 1 else a.unsqueeze(1)
+    if a.ndim == 2:
+        return a
+    return a.flatten(1) if a.ndim > 2 else a.unsqueeze(1)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

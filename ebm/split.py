@@ -41,7 +41,7 @@ def split_prox(terms: Iterable[Term]) -> tuple[tuple[Term, ...], dict[str, Term]
 
 def _prox_variable(term: Term) -> str | None:
     """The free variable on which a term's prox acts; None if it has no prox or acts on nothing free."""
-    if not hasattr(term.leaf, "prox"):
+    if not hasattr(type(term.leaf), "prox"):  # a module looks far and wide for what its type doesn't have
         return None
     (name,) = term.leaf.variables
     expression = dict(term.arguments)[name]
