@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ebm.bound import Bound
 from ebm.energy import Energy
 from ebm.memory import targets
-from ebm.signature import check_output, refuse_missing
+from ebm.signature import check_output, refuse_faulty, refuse_missing
 
 ON_DATA, OFF_DATA = "energy on data", "energy off data"
 
@@ -58,7 +58,14 @@ class Loss(nn.Module, ABC):
     def __call__(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         if not isinstance(energy, Energy):
             raise TypeError(f"{self.label} is called as loss(energy, generator, y=y); got {energy!r} first.")
-        output: LossOutput = super().__call__(energy, generator, **data)
+        try:
+            output: LossOutput = super().__call__(energy, generator, **data)
+        except (RuntimeError, ValueError):
+            refuse_faulty(energy, data)
+            raise
+        on_cpu = output.loss.device.type == "cpu"  # on a GPU to look is to wait; `fit` looks there, too
+        if on_cpu and not bool(output.loss.isfinite()):
+            refuse_faulty(energy, data)
         return output
 
     @property

@@ -33,6 +33,10 @@ class Nodes(nn.Module, ABC):
     def place(self, binder: Binder, drawn: Tensor | None) -> tuple[Tensor, Tensor]:
         """The nodes (B, K, *shape) and their log-weights (B, K)."""
 
+    def outside(self, y: Tensor) -> Tensor:
+        """Which rows of y, (B, *shape), surely lie outside of what is integrated over, (B,)."""
+        return torch.zeros(len(y), dtype=torch.bool, device=y.device)
+
 
 class Finite(Nodes):
     """A finite set of values: an exact sum.
@@ -75,6 +79,11 @@ class AllChoices(Finite):
         powers = n ** torch.arange(entries - 1, -1, -1)
         values = torch.arange(n**entries).unsqueeze(1) // powers % n
         super().__init__(values.view(-1, *shape), normalized)
+        self.n = n
+
+    def outside(self, y: Tensor) -> Tensor:
+        whole = (y >= 0) & (y < self.n) & (y == y.floor())
+        return ~whole.reshape(len(y), -1).all(1)
 
 
 class Grid(Nodes):
@@ -119,6 +128,13 @@ class Grid(Nodes):
         volume = 1.0 if normalized else math.prod(b - a for a, b in zip(lows, highs, strict=True))
         self.register_buffer("log_weight", (weights * volume).log())
         self.normalized = normalized
+        self.low, self.high = lows, highs
+
+    def outside(self, y: Tensor) -> Tensor:
+        low, high = torch.tensor([self.low, self.high], dtype=torch.float64, device=y.device)
+        if y.shape[1:] != low.shape:  # another variable's grid, which is another mistake
+            return super().outside(y)
+        return ~((y >= low) & (y <= high)).all(1)
 
     def place(self, binder: Binder, drawn: Tensor | None) -> tuple[Tensor, Tensor]:
         batch = binder.need_batch("Grid")

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from ebm.rows import flat
 
 
 class Signed(Protocol):
@@ -21,6 +23,9 @@ class Signed(Protocol):
     @property
     def label(self) -> str:
         """Its name in messages."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What it has learned."""
 
 
 def read_signature(function: Callable[..., Any], skip: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -67,3 +72,38 @@ def refuse_missing(energy: Signed, came: Collection[str]) -> None:
             f"{describe(energy)}; got {', '.join(came) or 'nothing'}, so {', '.join(map(repr, missing))} is "
             f"missing. Pass a value, or minimize or marginalize it first: min_over(E, {missing[0]!r}, ...)."
         )
+
+
+class FaultyDataError(ValueError):
+    """Rows of the data hold NaN or infinity."""
+
+
+def refuse_faulty(energy: Signed, data: Mapping[str, Any]) -> None:
+    """Raise if data is the reason why an energy gave no number; looked at after something went wrong.
+
+    Raises:
+        TypeError: for data of another precision than the energy's parameters.
+        ValueError: for data on another device.
+        FaultyDataError: for rows that hold NaN or infinity, naming them.
+    """
+    first = next((p for p in energy.parameters() if p.is_floating_point()), None)
+    for name, value in data.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim == 0:
+            continue
+        if first is not None and first.device != value.device:
+            raise ValueError(
+                f"{name!r} is on {value.device}, and {energy.label} on {first.device}; move one: "
+                f"{name}.to({str(first.device)!r})."
+            )
+        if first is not None and first.dtype != value.dtype:
+            raise TypeError(
+                f"{name!r} is {value.dtype}, and the parameters of {energy.label} are {first.dtype}; convert "
+                f"one: {name}.to({first.dtype}), or energy.to({value.dtype})."
+            )
+        lost = ~flat(value).isfinite().all(1)
+        if bool(lost.any()):
+            rows = lost.nonzero().flatten().tolist()
+            raise FaultyDataError(
+                f"{name!r} holds NaN or infinity in {len(rows)} of {len(value)} rows, {rows[:5]}. Leave such "
+                f"rows out, {name}[{name}.isfinite().flatten(1).all(1)], or fill them in."
+            )

@@ -9,6 +9,7 @@ so the loop is the same: if L is a mean over rows, or gathers them, W processes 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -23,6 +24,7 @@ from ebm.interrupt import Interrupt
 from ebm.loss import Loss
 from ebm.processes import agreed, fail, rank, refuse_lone, world_size
 from ebm.progress import tqdm
+from ebm.signature import FaultyDataError
 from ebm.training.batches import Batches
 from ebm.training.health import DivergedError, refuse_diverged
 from ebm.training.learning_rate import LearningRate, advance, described, rates, scheduled
@@ -117,10 +119,14 @@ def fit(
     """
     refuse_lone()
     variables, rows = _by_name(energy, data)
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss is a Loss, made: AverageEnergy() for instance; got {loss!r}.")
     named = dict(energy.named_parameters())
     named |= {
         f"loss.{n}": p for n, p in loss.named_parameters() if id(p) not in {id(q) for q in named.values()}
     }
+    if not named:
+        raise ValueError(f"neither {energy.label} nor {loss.label} has a parameter to learn.")
     maker = optimizer if isinstance(optimizer, torch.optim.Optimizer) else optimizer(named.values())
     held = {id(p) for group in maker.param_groups for p in group["params"]}
     trained = {n: p for n, p in named.items() if id(p) in held and p.requires_grad}
@@ -155,7 +161,11 @@ def fit(
             for step in bar:
                 batch = batches.next()
                 maker.zero_grad()
-                numbers = backward(training, batch, autocast, parameters)
+                try:
+                    numbers = backward(training, batch, autocast, parameters)
+                except FaultyDataError:
+                    refuse_diverged(step, {"loss": math.nan}, history, trained, batch)
+                    raise
                 numbers, stop = together(training, numbers, parameters, ctrl_c.asked)
                 norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
                 row = floats({"loss": numbers["loss"], "gradient norm": norm, **numbers})
@@ -197,6 +207,9 @@ def _by_name(energy: Energy, data: Data) -> tuple[dict[str, Tensor], int]:
             names = ", ".join(energy.variables)
             raise TypeError(f"{energy.label} is an energy of {names}; pass data={{name: (N, ...)}} by name.")
         data = {energy.variables[0]: data}
+    if not isinstance(data, Mapping) or not all(isinstance(value, Tensor) for value in data.values()):
+        came = type(data).__name__ if not isinstance(data, Mapping) else "other values"
+        raise TypeError(f"data is a tensor or {{name: tensor}}, (N, ...) each; got {came}: torch.as_tensor.")
     sizes = {name: len(value) for name, value in data.items()}
     if len(set(sizes.values())) != 1 or 0 in sizes.values():
         raise ValueError(f"the data's variables need the same number of rows, at least one; got {sizes}.")

@@ -171,7 +171,7 @@ def test_bad_calls_are_told() -> None:
         (Well(), y, {"batch_size": 0}, "at least 1; got .*batch_size=0"),
         (Well(), y, {"optimizer": stranger}, "the optimizer holds no parameter of Well"),
         (Well().requires_grad_(False), y, {}, "no parameter of Well that requires a gradient"),
-        (nothing, y, {}, "empty parameter list"),
+        (nothing, y, {}, "nor AverageEnergy has a parameter to learn"),
     ):
         with pytest.raises(ValueError, match=message):
             fit(model, loss, data, **{**QUICK, **change})

@@ -27,6 +27,7 @@ from ebm.contrastive.energy_matching import EnergyMatching
 from ebm.contrastive.equilibrium_matching import EquilibriumMatching
 from ebm.contrastive.heated_flow import HeatedFlow
 from ebm.contrastive.improved_contrastive_divergence import ImprovedContrastiveDivergence
+from ebm.contrastive.inferred_latent import InferredLatent, MinimizedLatent, SampledLatent
 from ebm.contrastive.info_nce import InfoNCE
 from ebm.contrastive.joint_energy_model import ClassifierEnergy, ClassifierFreeEnergy, JEMLoss
 from ebm.contrastive.likelihood import MaximumLikelihood
@@ -80,6 +81,7 @@ __all__ = [
     "HeatedFlow",
     "HingeLoss",
     "ImprovedContrastiveDivergence",
+    "InferredLatent",
     "InfoNCE",
     "JEMLoss",
     "LVQ2Loss",
@@ -90,6 +92,7 @@ __all__ = [
     "Masking",
     "MaximumLikelihood",
     "MinedTripletLoss",
+    "MinimizedLatent",
     "MinimumProbabilityFlow",
     "MixtureOfEnergies",
     "MostOffending",
@@ -100,6 +103,7 @@ __all__ = [
     "RatioMatching",
     "ReplayBuffer",
     "SaltAndPepper",
+    "SampledLatent",
     "ScoreMatching",
     "Shift",
     "SlicedScoreMatching",

@@ -50,7 +50,8 @@ class Adversarial(Loss, ABC):
             first so many; the energy at all. Micro-batches of `fit(accumulate=...)` are calls.
 
     Raises:
-        TypeError: if the network is no module, or the noise no start object.
+        TypeError: if the network is no module, the noise no start object, or `reads` one string; on a call,
+            if a variable that the network reads is missing, or its precision is not the data's.
         ValueError: on a call, if the network makes points of another shape than the data.
     """
 
@@ -71,6 +72,8 @@ class Adversarial(Loss, ABC):
                 f"{self.label} takes a network from noise to points, and what draws the noise, Normal(8) for "
                 f"instance; got {network!r} and {noise!r}."
             )
+        if isinstance(reads, str):
+            raise TypeError(f"reads is a list of names; got {reads!r}. Write reads=[{reads!r}].")
         self.network, self.noise, self.variable = network, noise, variable
         self.reads, self.every = tuple(reads), count("every", every)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
@@ -107,6 +110,17 @@ class Adversarial(Loss, ABC):
             given: the variables that the network reads.
             generator: source of the noise.
         """
+        missing = [name for name in self.reads if name not in (given or {})]
+        if missing:
+            raise TypeError(
+                f"the network of {self.label} reads {', '.join(self.reads)}; {', '.join(missing)} is missing."
+            )
+        kind = next((p.dtype for p in self.network.parameters() if p.is_floating_point()), like.dtype)
+        if kind != like.dtype:
+            raise TypeError(
+                f"the network of {self.label} is {kind}, and {self.variable!r} {like.dtype}; convert one: "
+                f"loss.to({like.dtype})."
+            )
         noise = begin(self.noise, like, given, generator)
         made: Tensor = self.network(noise, *((given or {})[name] for name in self.reads))
         return made

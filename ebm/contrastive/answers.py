@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ebm.choices import Choices
 from ebm.energy import Energy
 from ebm.nodes import AllChoices
 from ebm.rows import flat
@@ -78,8 +77,8 @@ class AllAnswers(Answers):
 
     def __init__(self, n: int, *shape: int):
         super().__init__()
-        if n < 2:
-            raise ValueError(f"there is a wrong answer only among two or more; got n={n}.")
+        if not isinstance(n, int) or n < 2:
+            raise ValueError(f"there is a wrong answer only among two or more, a whole number; got n={n!r}.")
         self.n, self.shape = n, shape
         self.register_buffer("values", AllChoices(n, *shape).values, persistent=False)
 
@@ -91,7 +90,7 @@ class AllAnswers(Answers):
         given: Mapping[str, Any],
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        Choices(y, self.n)  # refuses what is no choice
+        refuse_no_choice(variable, y, self.n)
         if y.shape[1:] != self.shape:
             raise ValueError(
                 f"an answer has the shape {self.shape or '() of one choice a row'}; {variable!r} is "
@@ -126,6 +125,8 @@ class AnswerSet(Answers):
 
     def __init__(self, values: Tensor, radius: float = 0.0):
         super().__init__()
+        if not isinstance(values, Tensor):
+            raise TypeError(f"AnswerSet needs a tensor, (K, *shape); got {type(values).__name__}.")
         if values.ndim == 0 or len(values) == 0 or not values.is_floating_point():
             raise ValueError(
                 f"AnswerSet needs real values, (K, *shape) with K >= 1; got {tuple(values.shape)}, "
@@ -142,8 +143,7 @@ class AnswerSet(Answers):
         given: Mapping[str, Any],
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        if not y.is_floating_point():
-            raise TypeError(f"{variable!r} is discrete, {y.dtype}; AnswerSet is of real ones: AllAnswers(n).")
+        refuse_choices(type(self).__name__, variable, y)
         values = self.values.to(y)
         if values.shape[1:] != y.shape[1:]:
             raise ValueError(
@@ -152,6 +152,30 @@ class AnswerSet(Answers):
         others = values.expand(len(y), *values.shape)
         distance = torch.linalg.vector_norm(flat(y).unsqueeze(1) - flat(values), dim=2)  # (B, K)
         return others, ~(distance <= self.radius)  # NaN is nobody's right answer
+
+
+def refuse_choices(who: str, variable: str, y: Tensor) -> None:
+    """Raise TypeError for answers that are no real numbers."""
+    if not y.is_floating_point():
+        raise TypeError(
+            f"{who} is of real answers, and {variable!r} is discrete, {y.dtype}; choices take AllAnswers(n)."
+        )
+
+
+def refuse_no_choice(variable: str, y: Tensor, n: int) -> None:
+    """Raise for what is none of n choices, TypeError for its dtype, ValueError for a row out of range."""
+    if y.dtype != torch.int64:
+        raise TypeError(
+            f"answers are choices, int64 in [0, {n}); {variable!r} is {y.dtype}. Convert it: "
+            f"{variable}.long(); real answers take AnswerSet(values)."
+        )
+    outside = ((y < 0) | (y >= n)).reshape(len(y), -1).any(1)
+    if bool(outside.any()):
+        row = int(outside.nonzero()[0])
+        raise ValueError(
+            f"answers lie in [0, {n}); row {row} of {variable!r} ({int(outside.sum())} of {len(y)} rows are "
+            f"out of range) holds {y[row].tolist()}. Count from 0, and say how many there are: AllAnswers(n)."
+        )
 
 
 def checked_radius(radius: float) -> float:

@@ -55,6 +55,8 @@ class MixtureOfEnergies(Energy):
         self, energies: Sequence[Energy], weights: Sequence[float] | Tensor | None = None, beta: float = 1.0
     ):
         super().__init__()
+        if isinstance(energies, Energy):
+            raise TypeError("a mixture of energies takes a list of them, MixtureOfEnergies([E_1, E_2]).")
         strange = [part for part in energies if not isinstance(part, Energy)]
         if strange:
             raise TypeError(f"a mixture of energies has energies for parts; got {strange[0]!r}.")

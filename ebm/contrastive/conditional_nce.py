@@ -48,6 +48,9 @@ class GaussianSteps(ConditionalNoise):
         scale: s > 0, one number, or one for each entry of a row, (*shape): the data's own standard deviations
             times a constant, where entries have different units.
 
+    Raises:
+        ValueError: if the scale isn't positive; on a draw, if it is shaped otherwise than a row.
+
     Example:
         >>> GaussianSteps(0.1).draw(torch.zeros(3, 2), 4).shape
         torch.Size([3, 4, 2])
@@ -57,8 +60,14 @@ class GaussianSteps(ConditionalNoise):
         self.scale = positive("scale", scale)
 
     def draw(self, y: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
+        scale = torch.as_tensor(self.scale).to(y)
+        if scale.ndim and scale.shape != y.shape[1:]:
+            raise ValueError(
+                f"the scale of GaussianSteps is one number, or one for each entry of a row, "
+                f"{tuple(y.shape[1:])}; got {tuple(scale.shape)}."
+            )
         noise = y.new_empty(len(y), k, *y.shape[1:]).normal_(generator=generator)
-        return y.unsqueeze(1) + torch.as_tensor(self.scale).to(y) * noise
+        return y.unsqueeze(1) + scale * noise
 
     def log_ratio(self, y: Tensor, there: Tensor) -> Tensor:
         return y.new_zeros(there.shape[:2])

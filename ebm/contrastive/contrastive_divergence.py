@@ -7,6 +7,14 @@ begin at the data and run for k steps stand in for them: cheap, with little vari
 chains have not forgotten. As k grows the gradient becomes that of the likelihood; for a small k it is that of
 no function, and low energy far from the data, where no chain comes, goes unnoticed.
 
+With latent variables, E(y, z), the likelihood is that of y alone: z⁺ is inferred for the data, the chains
+move in y and z together, and
+
+    L = ⟨E(y⁺, z⁺)⟩ - ⟨E(y⁻, z⁻)⟩,        z⁺ ~ p(z | y⁺),  (y⁻, z⁻) ~ p(y, z)
+
+has the gradient of -⟨log p(y⁺)⟩ (Fisher's identity). Where z⁺ minimizes the energy instead, it is that of the
+same with ⟨E⟩ over the posterior replaced by min_z E.
+
 L itself is no measure of success: it goes to 0 when the chains can no longer tell the model from the data.
 
 Reference: Hinton (2002), "Training Products of Experts by Minimizing Contrastive Divergence"; the weight on
@@ -20,12 +28,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ebm.contrastive.inferred_latent import InferredLatent
 from ebm.contrastive.negatives import Negatives, draw_negatives
 from ebm.contrastive.points import Points, data_of, on_and_off
 from ebm.energy import Energy
 from ebm.infer.method import count, positive
 from ebm.infer.sampler import Sampler
-from ebm.loss import Loss, LossOutput
+from ebm.loss import Loss, LossOutput, energy_of
 
 ACCEPTANCE = "acceptance"
 
@@ -43,6 +52,8 @@ class ContrastiveDivergence(Loss):
         beta: the inverse temperature of the chains. The model is exp(-βE); a β far above 1 makes the noise of
             `Langevin` small beside the gradient, as is usual for images.
         squares: α >= 0, which keeps energies from drifting: L does not know their origin.
+        latent: how the latent variables of the data are inferred, `SampledLatent(...)` or
+            `MinimizedLatent(...)`; None for an energy without any.
 
     Raises:
         ValueError: if a setting is out of range; on a call, if the chains left where the energy is finite.
@@ -68,31 +79,45 @@ class ContrastiveDivergence(Loss):
         variable: str = "y",
         beta: float = 1.0,
         squares: float = 0.0,
+        latent: InferredLatent | None = None,
     ):
         super().__init__()
         if not isinstance(sampler, Sampler):
             raise TypeError(f"sampler is one of ebm.infer, Langevin(0.01) for instance; got {sampler!r}.")
+        if latent is not None and not isinstance(latent, InferredLatent):
+            raise TypeError(f"latent is a SampledLatent or a MinimizedLatent; got {latent!r}.")
         positive("beta", beta)
         positive("squares", squares, zero=True)
         self.sampler, self.steps, self.variable = sampler, count("steps", steps), variable
-        self.beta, self.squares = float(beta), float(squares)
+        self.beta, self.squares, self.latent = float(beta), float(squares), latent
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
-        y, given = self.take_data(energy, data)
-        return self.contrast(energy, data, self.chains(energy, y, given, generator), generator)
+        data = self.infer(energy, data, generator)
+        y, others = self.take_data(energy, data)
+        return self.contrast(energy, data, self.chains(energy, y, others, generator), generator)
+
+    def infer(
+        self, energy: Energy, data: dict[str, Any], generator: torch.Generator | None
+    ) -> dict[str, Any]:
+        """The data with its latent variables, where there are any."""
+        if self.latent is None:
+            return data
+        return {**data, **self.latent.infer(energy, data, self.beta, generator)}
 
     def take_data(self, energy: Energy, data: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-        """The data, and what is given beside it."""
+        """The data, and all that stands beside it: what is given, and latent variables."""
         smooth = not (self.sampler.binary or self.sampler.discrete)
         y = data_of(self, energy, self.variable, data, real=smooth)
         return y, {name: value for name, value in data.items() if name != self.variable}
 
     def chains(
-        self, energy: Energy, start: Tensor, given: dict[str, Any], generator: torch.Generator | None
+        self, energy: Energy, start: Tensor, others: dict[str, Any], generator: torch.Generator | None
     ) -> Negatives:
-        """Where this loss's chains lead from a start, (B, *shape)."""
+        """Where this loss's chains lead from a start, (B, *shape), and latent variables among the others."""
+        latents = {name: others[name] for name in (self.latent.names if self.latent else ())}
+        given = {name: value for name, value in others.items() if name not in latents}
         return draw_negatives(
-            energy, self.variable, start, given, self.sampler, self.steps, self.beta, generator
+            energy, self.variable, start, given, self.sampler, self.steps, self.beta, generator, latents
         )
 
     def contrast(
@@ -104,7 +129,11 @@ class ContrastiveDivergence(Loss):
     ) -> LossOutput:
         """The loss of data beside negatives."""
         points = Points(self, energy, self.variable, data, generator, real=False)
-        low, high = points.energy(points.y), points.energy(negatives.value)
+        if negatives.others is None:  # one look at both
+            low, high = points.energies(torch.stack([points.y, negatives.value], 1)).unbind(1)
+        else:
+            low = points.energy(points.y)
+            high = energy_of(energy, {**negatives.others, self.variable: negatives.value}, generator)
         loss = low.mean() - high.mean()
         if self.squares:
             loss = loss + self.squares * (low.square().mean() + high.square().mean())

@@ -62,6 +62,7 @@ class Gaussian(Corruption):
         self.scale, self.lowest = scale, lowest
 
     def __call__(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        refuse_whole_numbers("Gaussian", y)
         noise = torch.empty_like(y).normal_(generator=generator)
         if self.lowest is None:
             return y + self.scale * noise
@@ -197,7 +198,17 @@ def rectangles(y: Tensor, smallest: int, largest: int, generator: torch.Generato
     return mask.view(len(y), *(1,) * (y.ndim - 3), *mask.shape[1:])
 
 
+def refuse_whole_numbers(who: str, y: Tensor) -> None:
+    """Raise TypeError for data that are no real numbers."""
+    if not y.is_floating_point():
+        raise TypeError(
+            f"{who} spoils real numbers, and the data are {y.dtype}. Tokens are hidden by MaskTokens; "
+            f"numbers that merely came as integers: y.float()."
+        )
+
+
 def _uniform(like: Tensor, *shape: int, generator: torch.Generator | None) -> Tensor:
+    refuse_whole_numbers("this corruption", like)
     return torch.rand(shape, generator=generator, dtype=like.dtype, device=like.device)
 
 

@@ -64,7 +64,7 @@ class Denoising(Loss):
         variable: the variable of the energy to corrupt.
 
     Raises:
-        TypeError: on a call, if the energy has no option `seen`.
+        TypeError: if the corruption is none; on a call, if the energy has no option `seen`.
 
     Example:
         >>> from ebm.contrastive import Masking
@@ -76,6 +76,8 @@ class Denoising(Loss):
 
     def __init__(self, corruption: Corruption, variable: str = "y"):
         super().__init__()
+        if not isinstance(corruption, Corruption):
+            raise TypeError(f"Denoising takes a Corruption, Gaussian(0.3) for instance; got {corruption!r}.")
         self.corruption, self.variable = corruption, variable
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:

@@ -3,9 +3,8 @@
     J = ½⟨|∇E(ỹ) - (ỹ - y)/σ²|²⟩,        ỹ = y + σ ε,  ε ~ N(0, I)
 
 The score of the blurred data p_σ = p * N(0, σ²I) at ỹ is the mean of (y - ỹ)/σ² over all y that may have
-become
-ỹ, and a regression on y finds means: at its smallest, -∇E = ∇ log p_σ. No second derivatives, so ReLUs will
-do, and it costs about as much as two plain training steps.
+become ỹ, and a regression on y finds means: at its smallest, -∇E = ∇ log p_σ. No second derivatives, so ReLUs
+will do, and it costs about as much as two plain training steps.
 
 When it fails: the energy learned is that of the blurred data, E = -log p_σ + c, wider by σ² in every
 direction; a small σ blurs little, but its targets ε/σ are noisy, and nothing is learned further from the data
@@ -26,7 +25,7 @@ import torch
 from ebm.contrastive.points import Points, gap_terms
 from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
-from ebm.infer.method import positive
+from ebm.infer.method import number
 from ebm.loss import Loss, LossOutput
 from ebm.rows import dot
 
@@ -58,7 +57,7 @@ class DenoisingScoreMatching(Loss):
 
     def __init__(self, scale: float, *, variable: str = "y", show_gap: bool = True):
         super().__init__()
-        self.scale, self.variable = float(positive("scale", scale)), variable
+        self.scale, self.variable = number("scale", scale), variable
         self.show_gap = show_gap
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:

@@ -24,7 +24,7 @@ from torch.nn.functional import normalize
 from ebm.contrastive.adversarial import Adversarial
 from ebm.contrastive.points import Points
 from ebm.contrastive.square_losses import refuse_negative
-from ebm.infer.method import positive
+from ebm.infer.method import number
 from ebm.infer.starts import Start
 from ebm.rows import flat
 
@@ -63,8 +63,8 @@ class EBGAN(Adversarial):
         every: int = 1,
     ):
         super().__init__(network, noise, variable=variable, reads=reads, every=every)
-        self.margin = float(positive("margin", margin))
-        self.encoder, self.weight = encoder, float(positive("pulling_away", pulling_away, zero=True))
+        self.margin = number("margin", margin)
+        self.encoder, self.weight = encoder, number("pulling_away", pulling_away, zero=True)
 
     def critic(
         self,
@@ -75,6 +75,7 @@ class EBGAN(Adversarial):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         refuse_negative(on_data, self.label)
+        refuse_negative(off_data, f"{self.label}, which sees made points too,")
         return on_data.mean() + torch.relu(self.margin - off_data).mean()
 
     def maker(self, made: Tensor, off_data: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ebm.contrastive.answer_loss import AnswerLoss, Contrast
 from ebm.contrastive.answers import Answers
-from ebm.infer.method import positive
+from ebm.infer.method import number
 
 
 class EmpiricalErrorLoss(AnswerLoss):
@@ -51,7 +51,7 @@ class EmpiricalErrorLoss(AnswerLoss):
                 f"{self.label} is made of probabilities, so it needs all answers: AllAnswers(n) or "
                 f"AnswerSet(values); got {type(answers).__name__}, which finds one."
             )
-        self.beta = float(positive("beta", beta))
+        self.beta = number("beta", beta)
 
     def each(self, contrast: Contrast) -> Tensor:
         probability = torch.softmax(-self.beta * contrast.every, 1)

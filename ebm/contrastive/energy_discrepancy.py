@@ -27,7 +27,7 @@ import torch
 
 from ebm.contrastive.points import Points, on_and_off
 from ebm.energy import Energy
-from ebm.infer.method import count, positive
+from ebm.infer.method import count, number
 from ebm.loss import Loss, LossOutput
 
 
@@ -55,9 +55,9 @@ class EnergyDiscrepancy(Loss):
 
     def __init__(self, scale: float, negatives: int = 16, stabilization: float = 1.0, *, variable: str = "y"):
         super().__init__()
-        self.scale, self.variable = float(positive("scale", scale)), variable
+        self.scale, self.variable = number("scale", scale), variable
         self.negatives = count("negatives", negatives)
-        self.stabilization = float(positive("stabilization", stabilization, zero=True))
+        self.stabilization = number("stabilization", stabilization, zero=True)
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         points = Points(self, energy, self.variable, data, generator)

@@ -32,7 +32,7 @@ from ebm.contrastive.optimal_pairs import optimal_pairs
 from ebm.contrastive.points import Points, on_and_off
 from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
-from ebm.infer.method import positive
+from ebm.infer.method import number, positive
 from ebm.loss import Loss, LossOutput
 from ebm.rows import dot, expand
 
@@ -78,12 +78,14 @@ class EnergyMatching(Loss):
         variable: str = "y",
     ):
         super().__init__()
-        self.contrast = float(positive("contrast", contrast, zero=True))
+        self.contrast = number("contrast", contrast, zero=True)
         if floor is not None:
             positive("floor", floor, zero=True)
         if pairing not in PAIRINGS:
             raise ValueError(f"pairing is one of {', '.join(PAIRINGS)}; got {pairing!r}.")
         self.flow = HeatedFlow() if flow is None else flow
+        if not isinstance(self.flow, HeatedFlow):
+            raise TypeError(f"flow is a HeatedFlow(step_size, steps, ...); got {flow!r}.")
         self.floor, self.pairing, self.variable = floor, pairing, variable
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:

@@ -29,7 +29,7 @@ from torch import Tensor
 from ebm.contrastive.points import Points, gap_terms
 from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
-from ebm.infer.method import fraction, positive
+from ebm.infer.method import fraction, number
 from ebm.loss import Loss, LossOutput
 from ebm.rows import dot, expand
 
@@ -57,7 +57,7 @@ class EquilibriumMatching(Loss):
 
     def __init__(self, fade: float = 0.8, slope: float = 4.0, *, variable: str = "y", show_gap: bool = True):
         super().__init__()
-        self.fade, self.slope = fraction("fade", fade), float(positive("slope", slope))
+        self.fade, self.slope = fraction("fade", fade), number("slope", slope)
         self.variable, self.show_gap = variable, show_gap
 
     def steepness(self, gamma: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ebm.contrastive.negatives import Negatives, draw_negatives, evaluating
-from ebm.contrastive.persistent_contrastive_divergence import PersistentContrastiveDivergence
+from ebm.contrastive.persistent_contrastive_divergence import PersistentContrastiveDivergence, theirs
 from ebm.contrastive.replay_buffer import Drawn, ReplayBuffer
 from ebm.energy import Energy
 from ebm.infer.langevin import Langevin
@@ -48,6 +48,9 @@ class ImprovedContrastiveDivergence(PersistentContrastiveDivergence):
         entropy: w_H >= 0; 0.3 in its code.
         neighbors: how many other chains b_j.
         variable, beta, squares: as in `ContrastiveDivergence`.
+
+    Raises:
+        ValueError: if a setting is out of range; on a call, if the last step leaves all that is finite.
 
     Example:
         >>> from ebm.infer.starts import Normal
@@ -82,13 +85,16 @@ class ImprovedContrastiveDivergence(PersistentContrastiveDivergence):
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         y, given = self.take_data(energy, data)
         every = self.take(y, given, generator, more=self.neighbors)
-        drawn = Drawn(*(part[: len(y)] for part in every))
+        kept = {name: rows[: len(y)] for name, rows in every.kept.items()}
+        drawn = Drawn(every.slots[: len(y)], every.points[: len(y)], every.age[: len(y)], kept)
+        given = theirs(given, drawn)
         before, others = every.points.to(y).split([len(y), self.neighbors])
         if self.steps > 1:
             before = draw_negatives(
                 energy, self.variable, before, given, self.sampler, self.steps - 1, self.beta, generator
             ).value
         y_last, slope, value = self._last_step(energy, before, given, generator)
+        self._refuse_lost(y_last)
         apart = log_distance(y_last, others)
         output = self.settle(energy, data, drawn, Negatives(y_last.detach(), None), generator)
         # (sg ∇E(y⁻)) · y⁻ has the gradient of E_sg(y⁻)
@@ -97,6 +103,15 @@ class ImprovedContrastiveDivergence(PersistentContrastiveDivergence):
         loss = loss + self.divergence * (value - downhill).detach()
         terms = {"sampler's energy": value, "log distance": apart.detach()}
         return LossOutput(loss, {**output.terms, **terms})
+
+    def _refuse_lost(self, y: Tensor) -> None:
+        """Keep NaN and infinity out of the buffer, from which they would never leave."""
+        lost = ~y.detach().flatten(1).isfinite().all(1)
+        if bool(lost.any()):
+            raise ValueError(
+                f"the last step of Langevin led {int(lost.sum())} of {len(y)} chains to NaN or infinity (row "
+                f"{int(lost.nonzero()[0])} first). Take a smaller step_size; it is {self.step_size:g}."
+            )
 
     def _last_step(
         self, energy: Energy, before: Tensor, given: dict[str, Any], generator: torch.Generator | None

@@ -3,8 +3,7 @@
     L = (1/K) Σ_i -log [ exp(-βE(x_i, y_i)) / Σ_j exp(-βE(x_i, y_j)) ],        I(X; Y) >= log K - L
 
 The other rows' y stand in for samples of y without x. The best energy is E = -(1/β) log [p(y|x) / p(y)] plus
-any
-function of x: how much more likely y is with x than without, not how likely it is. So y that are rare
+any function of x: how much more likely y is with x than without, not how likely it is. So y that are rare
 everywhere are not pushed up.
 
 L = log K for an energy that ignores x; log K - L is a lower bound of the mutual information, in nats, and
@@ -29,7 +28,7 @@ from torch.nn.functional import cross_entropy
 from ebm.contrastive.pairs import all_pairs
 from ebm.contrastive.points import data_of, on_and_off
 from ebm.energy import Energy
-from ebm.infer.method import positive
+from ebm.infer.method import number
 from ebm.loss import Loss, LossOutput
 
 
@@ -59,7 +58,7 @@ class InfoNCE(Loss):
 
     def __init__(self, beta: float = 1.0, *, variable: str = "y"):
         super().__init__()
-        self.beta, self.variable = float(positive("beta", beta)), variable
+        self.beta, self.variable = number("beta", beta), variable
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         y = data_of(self, energy, self.variable, data, real=False)

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from ebm.contrastive.points import in_full
 from ebm.energy import Energy
-from ebm.infer.method import positive
+from ebm.infer.method import number
 from ebm.loss import Loss, LossOutput, unused_name
 from ebm.signature import refuse_missing
 
@@ -117,7 +117,7 @@ class JEMLoss(Loss):
                 f"JEMLoss adds a loss of the inputs' energy, PersistentContrastiveDivergence(...) for "
                 f"instance; got {part!r}. Without one, a classifier is learned by MaximumLikelihood."
             )
-        self.part, self.weight = part, float(positive("weight", weight, zero=True))
+        self.part, self.weight = part, number("weight", weight, zero=True)
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         if not isinstance(energy, ClassifierEnergy):

@@ -24,9 +24,9 @@ from torch import Tensor
 from ebm.binder import Binder
 from ebm.contrastive.points import Points, in_full
 from ebm.energy import Energy
-from ebm.infer.method import positive
+from ebm.infer.method import number
 from ebm.loss import OFF_DATA, ON_DATA, Loss, LossOutput
-from ebm.nodes import Nodes
+from ebm.nodes import AllChoices, Nodes
 
 
 class MaximumLikelihood(Loss):
@@ -42,9 +42,10 @@ class MaximumLikelihood(Loss):
         variable: the variable of the energy that is data; for all others, given, p is conditional.
 
     Raises:
-        ValueError: if β isn't positive, or isn't 1 without nodes.
+        ValueError: if β isn't positive, or isn't 1 without nodes; on a call, for data where the nodes can't
+            be: labels out of range, points beyond a grid.
         TypeError: for what are no nodes; on a call without them, if the energy has no log Z, or one that
-            parameters are missing from.
+            parameters are missing from; for whole numbers where the nodes are real ones.
 
     Example:
         >>> from ebm import energy
@@ -65,10 +66,12 @@ class MaximumLikelihood(Loss):
             )
         if by is None and beta != 1:
             raise ValueError(f"a closed-form log Z is that of β = 1; got beta={beta}. Scale the energy.")
-        self.by, self.beta, self.variable = by, float(positive("beta", beta)), variable
+        self.by, self.beta, self.variable = by, number("beta", beta), variable
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         points = Points(self, energy, self.variable, data, generator, real=False)
+        if self.by is not None:
+            refuse_outside(self.by, self.variable, points.y)
         on_data = points.energy(points.y)
         terms = {ON_DATA: on_data.detach().mean()}
         if self.by is None:
@@ -104,11 +107,33 @@ class MaximumLikelihood(Loss):
                 f"the nodes of `by` have shape {tuple(nodes.shape[2:])}, and a row of the data is "
                 f"{tuple(y.shape[1:])}; they are values of one variable."
             )
+        if nodes.is_floating_point() and not y.is_floating_point():
+            raise TypeError(
+                f"{type(by).__name__} holds real numbers, and {self.variable!r} is discrete, {y.dtype}: its "
+                f"states are listed by AllChoices(n, *shape)."
+            )
         energies = points.energies(nodes)
         log_p = log_weight.to(energies.dtype) - self.beta * energies
         share = log_p.detach().softmax(1)
         held = torch.where(share == 0, 0.0, share * energies.detach())  # where E = inf there is no mass
         return log_p.logsumexp(1), held.sum(1)
+
+
+def refuse_outside(by: Nodes, variable: str, y: Tensor) -> None:
+    """Refuse data to which a sum over the nodes gives probability 0.
+
+    Raises:
+        ValueError: naming the rows.
+    """
+    outside = by.outside(y)
+    if bool(outside.any()):
+        rows = outside.nonzero().flatten().tolist()
+        what = f"[0, {by.n})" if isinstance(by, AllChoices) else "its box"
+        raise ValueError(
+            f"{type(by).__name__} covers {what}, and {variable!r} lies outside in {len(rows)} of {len(y)} "
+            f"rows, {rows[:5]}, the first of which holds {y[rows[0]].tolist()}. Log Z must be that of all "
+            f"places where data can be."
+        )
 
 
 def own_log_z(energy: Energy) -> Tensor:

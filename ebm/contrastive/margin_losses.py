@@ -25,7 +25,7 @@ from torch.nn.functional import softplus
 
 from ebm.contrastive.answer_loss import AnswerLoss, Contrast
 from ebm.contrastive.answers import Answers
-from ebm.infer.method import positive
+from ebm.infer.method import number
 
 
 class PerceptronLoss(AnswerLoss):
@@ -72,7 +72,7 @@ class HingeLoss(AnswerLoss):
 
     def __init__(self, answers: Answers, margin: float = 1.0, *, variable: str = "y"):
         super().__init__(answers, variable=variable)
-        self.margin = float(positive("margin", margin))
+        self.margin = number("margin", margin)
 
     def each(self, contrast: Contrast) -> Tensor:
         return torch.relu(self.margin + contrast.correct - contrast.offending)
@@ -123,7 +123,7 @@ class LVQ2Loss(AnswerLoss):
 
     def __init__(self, answers: Answers, most: float = 1.0, *, variable: str = "y"):
         super().__init__(answers, variable=variable)
-        self.most = float(positive("most", most))
+        self.most = number("most", most)
 
     def each(self, contrast: Contrast) -> Tensor:
         return torch.relu(contrast.correct - contrast.offending).clamp(max=self.most)

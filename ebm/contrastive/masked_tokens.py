@@ -35,7 +35,7 @@ class MaskedTokens(Energy):
         mask: the symbol that hides a token, below K: usually K - 1.
 
     Raises:
-        ValueError: on a call, if the scores are no (B, T, K) with K above the mask.
+        ValueError: on a call, if the scores are no (B, T, K) with K above the mask, or a token is none of K.
 
     Example:
         >>> class Blind(nn.Module):  # all of 4 symbols are as likely, whatever it sees
@@ -53,6 +53,14 @@ class MaskedTokens(Energy):
     def forward(self, y: Tensor, seen: Tensor | None = None) -> Tensor:
         seen = y if seen is None else seen
         log_p = self.log_probabilities(seen.argmax(2) if seen.is_floating_point() else seen)
+        symbols = log_p.shape[2]
+        if y.is_floating_point() and y.shape != log_p.shape:
+            raise ValueError(f"one-hot tokens are {tuple(log_p.shape)}, (B, T, K); got {tuple(y.shape)}.")
+        if not y.is_floating_point() and y.numel() and not 0 <= int(y.min()) <= int(y.max()) < symbols:
+            raise ValueError(
+                f"tokens lie in [0, {symbols}), as many as the network has scores for; got {int(y.min())} to "
+                f"{int(y.max())}."
+            )
         if y.is_floating_point():
             return -(y * log_p).flatten(1).sum(1)
         return -log_p.gather(2, y.unsqueeze(2)).flatten(1).sum(1)

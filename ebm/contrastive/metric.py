@@ -25,7 +25,7 @@ from torch import Tensor
 from ebm.contrastive.points import Points, on_and_off
 from ebm.contrastive.square_losses import refuse_negative
 from ebm.energy import Energy
-from ebm.infer.method import positive
+from ebm.infer.method import number
 from ebm.joint.margin import pair_loss
 from ebm.loss import OFF_DATA, ON_DATA, Loss, LossOutput, energy_of
 
@@ -58,7 +58,7 @@ class PairLoss(Loss):
 
     def __init__(self, margin: float = 1.0):
         super().__init__()
-        self.margin = float(positive("margin", margin))
+        self.margin = number("margin", margin)
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         if SIMILAR not in data:
@@ -67,6 +67,8 @@ class PairLoss(Loss):
                 f"{', '.join(data)}."
             )
         similar = data.pop(SIMILAR)
+        if not isinstance(similar, Tensor):
+            raise TypeError(f"similar is a tensor, (B,) boolean; got {type(similar).__name__}.")
         e = energy_of(energy, data, generator)
         refuse_negative(e, self.label)
         near = e == 0
@@ -88,7 +90,7 @@ class TripletLoss(Loss):
 
     Raises:
         TypeError: on a call, if `negative` is missing.
-        ValueError: if the margin is not positive.
+        ValueError: if the margin is not positive; on a call, if `negative` is shaped otherwise than y.
 
     Reference: Schroff, Kalenichenko, Philbin (2015), eq. 2; its default m is 0.2.
 
@@ -102,7 +104,7 @@ class TripletLoss(Loss):
 
     def __init__(self, margin: float = 0.2, *, variable: str = "y"):
         super().__init__()
-        self.margin, self.variable = float(positive("margin", margin)), variable
+        self.margin, self.variable = number("margin", margin), variable
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         if NEGATIVE not in data:
@@ -112,6 +114,12 @@ class TripletLoss(Loss):
             )
         negative = data.pop(NEGATIVE)
         points = Points(self, energy, self.variable, data, generator, real=False)
+        came = negative.shape if isinstance(negative, Tensor) else type(negative).__name__
+        if came != points.y.shape:
+            raise ValueError(
+                f"`negative` stands in for {self.variable!r} and is shaped alike, {tuple(points.y.shape)}; "
+                f"got {came if isinstance(came, str) else tuple(came)}."
+            )
         low, high = points.energy(points.y), points.energy(negative)
         return LossOutput(torch.relu(self.margin + low - high).mean(), on_and_off(low, high))
 

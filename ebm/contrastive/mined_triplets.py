@@ -25,7 +25,7 @@ from torch import Tensor
 from ebm.contrastive.pairs import all_pairs
 from ebm.contrastive.points import Points, on_and_off
 from ebm.energy import Energy
-from ebm.infer.method import positive
+from ebm.infer.method import number
 from ebm.loss import Loss, LossOutput
 
 LABEL = "label"
@@ -42,8 +42,8 @@ class MinedTripletLoss(Loss):
 
     Raises:
         ValueError: for another way of mining, or a margin that isn't positive; on a call, if all rows have
-            one label.
-        TypeError: on a call, if the label is missing.
+            one label, or there is not one label a row.
+        TypeError: on a call, if the label is missing, or the energy is of one variable alone.
 
     Example:
         >>> from ebm.joint import SquaredDistance
@@ -63,14 +63,22 @@ class MinedTripletLoss(Loss):
         super().__init__()
         if mining not in MINING:
             raise ValueError(f"mining is one of {', '.join(map(repr, MINING))}; got {mining!r}.")
-        self.margin, self.mining, self.variable = float(positive("margin", margin)), mining, variable
+        self.margin, self.mining, self.variable = number("margin", margin), mining, variable
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         if LABEL not in data:
             raise TypeError(f"MinedTripletLoss finds negatives by `label`, (B,); got {', '.join(data)}.")
         label = data.pop(LABEL)
+        if len(energy.variables) < 2:
+            raise TypeError(
+                f"MinedTripletLoss asks which {self.variable!r} belongs to which of the other variables, and "
+                f"{energy.label} has no other; it shapes an energy of pairs, E(x, y)."
+            )
         y = Points(self, energy, self.variable, data, generator, real=False).y
         given = {name: value for name, value in data.items() if name != self.variable}
+        if not isinstance(label, Tensor) or label.shape != y.shape[:1]:
+            came = tuple(label.shape) if isinstance(label, Tensor) else type(label).__name__
+            raise ValueError(f"there is one label a row, a tensor ({len(y)},); `label` is {came}.")
         pairs = all_pairs(energy, self.variable, y, given, generator)  # (B, B)
         other = label.unsqueeze(1) != label
         if not bool(other.any(1).all()):

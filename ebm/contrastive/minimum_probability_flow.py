@@ -94,6 +94,11 @@ class MinimumProbabilityFlow(Loss):
             )
         rows = flat(y)
         states = rows if self.states is None else flat(self.states).to(rows)
+        if states.shape[1] != rows.shape[1]:
+            raise ValueError(
+                f"`states` hold {states.shape[1]} bits a row, and {self.variable!r} {rows.shape[1]}; they "
+                f"are data of the same shape."
+            )
         distance = rows @ (1 - states.T) + (1 - rows) @ states.T  # bits that differ, (B, N)
         near = distance == 1
         for value in others:

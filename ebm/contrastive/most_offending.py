@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ebm.contrastive.answers import Answers, checked_radius
+from ebm.contrastive.answers import Answers, checked_radius, refuse_choices
 from ebm.contrastive.negatives import evaluating
 from ebm.energy import Energy
 from ebm.infer.method import Method, count
@@ -104,8 +104,7 @@ class MostOffending(Answers):
         given: Mapping[str, Any],
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        if not y.is_floating_point():
-            raise TypeError(f"MostOffending searches real answers; {variable!r} is {y.dtype}: AllAnswers(n).")
+        refuse_choices(type(self).__name__, variable, y)
         place = begin(self.start, y, {**given, CORRECT: y}, generator).detach()
         limits = [Within(variable, self.radius)] if self.radius else []
         with evaluating(energy):

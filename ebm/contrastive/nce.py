@@ -51,7 +51,8 @@ class NCE(Loss):
         variable: the variable of the energy that is data; all others are given.
 
     Raises:
-        TypeError: if the noise can't be drawn, or its density is not known for want of log Z.
+        TypeError: if the noise can't be drawn, or its density is not known for want of log Z; on a call, for
+            data of more digits than the noise, or of whole numbers beside noise of real ones.
         ValueError: if the ratio isn't a positive integer; on a call, if the noise has another shape than the
             data, or density 0 at some of them.
 
@@ -90,7 +91,7 @@ class NCE(Loss):
                 f"`sample(n, generator)`. Take Gaussian or Mixture of ebm.targets, or a flow."
             )
         self.noise, self.ratio, self.variable = noise, count("ratio", ratio), variable
-        self.noise_log_z = float(known)
+        self.noise_log_z = float(known() if callable(known) else known)
         self.log_z = nn.Parameter(torch.tensor(float(log_z)))
 
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
@@ -100,6 +101,11 @@ class NCE(Loss):
         noise = like_data(draws, y, self.noise.label).view(len(y), k, *y.shape[1:])
         both = torch.cat([y.unsqueeze(1), noise], 1)  # (B, 1 + ν, *shape)
         energies = points.energies(both)
+        if torch.promote_types(draws.dtype, y.dtype) != draws.dtype:
+            raise TypeError(
+                f"the noise, {self.noise.label}, is {draws.dtype} and {self.variable!r} is {y.dtype}, whose "
+                f"density would be rounded; convert the loss too: loss.to({y.dtype})."
+            )
         density = self.log_density(both.flatten(0, 1), draws.shape[1:]).view_as(energies).to(energies)
         _refuse_uncovered(density[:, 0], self.noise.label)
         logit = -energies - self.log_z.to(energies) - density - math.log(k)  # G - log ν

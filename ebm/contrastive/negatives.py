@@ -2,8 +2,8 @@
 
     y⁻ ~ p(y | given) ∝ exp(-βE(y, given)),        roughly: k steps of a sampler from some start
 
-The chain sees the energy in evaluation mode, so that no row depends on its neighbors or on chance, and leaves
-no trace of itself in the graph.
+Latent variables of the energy move along, (y⁻, z⁻) ~ p(y, z | given). The chain sees the energy in evaluation
+mode, so that no row depends on its neighbors or on chance, and leaves no trace of itself in the graph.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ebm.energy import Energy
-from ebm.infer.sample import sample
+from ebm.infer.sample import run_chains
 from ebm.infer.sampler import Sampler
 
 
@@ -26,10 +26,13 @@ class Negatives(NamedTuple):
     Attributes:
         value: y⁻, (B, *shape), detached.
         acceptance: the share of steps that were accepted, 0-dimensional; None for a sampler without a test.
+        others: all other variables at these points, where they are not those of the data: latent ones that
+            moved along, and what a chain of a buffer keeps. None where they are the data's.
     """
 
     value: Tensor
     acceptance: Tensor | None
+    others: dict[str, Any] | None = None
 
 
 def draw_negatives(
@@ -41,6 +44,7 @@ def draw_negatives(
     steps: int,
     beta: float = 1.0,
     generator: torch.Generator | None = None,
+    latents: Mapping[str, Tensor] | None = None,
 ) -> Negatives:
     """Where k steps of a sampler lead.
 
@@ -53,30 +57,28 @@ def draw_negatives(
         steps: k >= 1.
         beta: the inverse temperature of the chains.
         generator: source of all randomness.
+        latents: where latent variables begin that move with y, by name, (B, *shape) each.
 
     Raises:
         ValueError: if a chain came to where it or the energy is no finite number.
     """
-    with evaluating(energy):
-        samples = sample(
-            energy,
-            {variable: start.detach()},
-            sampler,
-            given=given,
-            num_samples=1,
-            thin=steps,
-            beta=beta,
-            generator=generator,
+    free = {variable: start.detach(), **(latents or {})}
+    with evaluating(energy), frozen(energy):
+        samples, lost = run_chains(
+            energy, free, sampler, given, num_samples=1, thin=steps, beta=beta, generator=generator
         )
-    value = (samples.value if isinstance(samples.value, Tensor) else samples.value[variable])[0]
-    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-        rows = (~torch.isfinite(value.flatten(1)).all(1)).nonzero().flatten().tolist()
+    walked = samples.value if isinstance(samples.value, dict) else {variable: samples.value}
+    points = {name: value[0] for name, value in walked.items()}
+    value = points.pop(variable)
+    if bool(lost.any()):
+        rows = lost.nonzero().flatten().tolist()
         raise ValueError(
             f"{type(sampler).__name__} left the points where the energy is finite, in {len(rows)} of "
             f"{len(value)} chains (row {rows[0]} first). Take a smaller step_size, or a sampler with a test "
             "(MALA, HMC); an energy that falls without end needs a term that grows, such as 0.01 * L2('y')."
         )
-    return Negatives(value, samples.accepted.mean() if sampler.tested else None)
+    acceptance = samples.accepted.mean() if sampler.tested else None
+    return Negatives(value, acceptance, {**given, **points} if points else None)
 
 
 @contextmanager
@@ -90,3 +92,16 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
     finally:
         for part, training in flags:
             part.training = training
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Parameters as constants, which makes a gradient in the points alone a few per cent cheaper."""
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for parameter in learned:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)

@@ -100,7 +100,10 @@ def data_of(loss: Loss, energy: Energy, variable: str, data: Mapping[str, Any], 
     refuse_missing(energy, data)
     y = data[variable]
     if not isinstance(y, Tensor) or y.ndim == 0:
-        raise TypeError(f"{variable!r} is a tensor of B rows, (B, *shape); got {type(y).__name__}.")
+        raise TypeError(
+            f"{variable!r} is a tensor of B rows, (B, *shape); got {type(y).__name__}. torch.as_tensor makes "
+            f"one of lists and arrays."
+        )
     if len(y) == 0:
         raise ValueError(f"the data has 0 rows, so {loss.label} has no value; pass at least one.")
     if real and not y.is_floating_point():
@@ -135,8 +138,14 @@ def like_data(noise: Tensor, y: Tensor, who: str) -> Tensor:
     """Draws (n, *event) of a density as points of the data's shape, (n, *shape), in its dtype and place.
 
     Raises:
+        TypeError: if the data are whole numbers: a density of real numbers says nothing of them.
         ValueError: if a draw holds another number of entries than a row of the data.
     """
+    if noise.is_floating_point() and not y.is_floating_point():
+        raise TypeError(
+            f"{who} draws {noise.dtype}, and the data are discrete, {y.dtype}. Zeros and ones in floating "
+            f"point, y.float(), take noise of bits (ebm.targets.Ising); see also PseudoLikelihood."
+        )
     if noise[0].numel() != y[0].numel():
         raise ValueError(
             f"{who} draws points of shape {tuple(noise.shape[1:])}, and a row of the data is "

@@ -62,7 +62,7 @@ class BernoulliRBM(Energy):
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
-        y, z = flat(y), flat(z)
+        y, z = self.side("y", y), self.side("z", z)
         return -y @ self.visible_bias - ((y @ self.weight + self.hidden_bias) * z).sum(1)
 
     @property
@@ -73,7 +73,7 @@ class BernoulliRBM(Energy):
     def infer(self, y: Tensor) -> Solution:
         """The most likely explanation of each row, argmin_z E(y, z), (B, H): exact, each bit by itself."""
         with torch.no_grad():
-            z = (flat(y) @ self.weight + self.hidden_bias > 0).to(y)
+            z = (self.side("y", y) @ self.weight + self.hidden_bias > 0).to(y)
             energy = self(y=y, z=z)
         steps = torch.ones(len(z), dtype=torch.int64, device=z.device)
         code = torch.full_like(steps, Stop.EXHAUSTED, dtype=torch.uint8)
@@ -81,11 +81,22 @@ class BernoulliRBM(Energy):
 
     def posterior(self, y: Tensor) -> Tensor:
         """p(z_j = 1 | y), (B, H); the mean field of z, which is exact here."""
-        return torch.sigmoid(flat(y) @ self.weight + self.hidden_bias)
+        return torch.sigmoid(self.side("y", y) @ self.weight + self.hidden_bias)
 
     def decode(self, z: Tensor) -> Tensor:
         """p(y_i = 1 | z), (B, D)."""
-        return torch.sigmoid(flat(z) @ self.weight.T + self.visible_bias)
+        return torch.sigmoid(self.side("z", z) @ self.weight.T + self.visible_bias)
+
+    def side(self, name: str, bits: Tensor) -> Tensor:
+        """The bits of a side laid out flat, (B, *shape) -> (B, D) of y or (B, H) of z.
+
+        Raises:
+            ValueError: if they are another number.
+        """
+        rows, size = flat(bits), len(self.visible_bias if name == "y" else self.hidden_bias)
+        if rows.shape[1] != size:
+            raise ValueError(f"the machine has {size} bits {name}; got {tuple(bits.shape)}.")
+        return rows
 
     def log_z(self) -> Tensor:
         """log Σ_y Σ_z exp(-E(y, z)), 0-dimensional, differentiable: a sum over the smaller side's 2^n states.
@@ -121,12 +132,12 @@ class RBMFreeEnergy(Energy):
         self.rbm = rbm
 
     def forward(self, y: Tensor) -> Tensor:
-        y = flat(y)
+        y = self.rbm.side("y", y)
         return -y @ self.rbm.visible_bias - softplus(y @ self.rbm.weight + self.rbm.hidden_bias).sum(1)
 
     def value_and_grad(self, name: str, *, y: Tensor) -> tuple[Tensor, Tensor]:
         """F(y) (B,) and its gradient -b - W p(z = 1 | y), like y."""
-        seen, rbm = flat(y), self.rbm
+        seen, rbm = self.rbm.side("y", y), self.rbm
         pull = seen @ rbm.weight + rbm.hidden_bias
         value = -seen @ rbm.visible_bias - softplus(pull).sum(1)
         return value, (-rbm.visible_bias - torch.sigmoid(pull) @ rbm.weight.T).view_as(y)

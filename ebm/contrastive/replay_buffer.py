@@ -6,12 +6,17 @@ Between two updates of the model a chain need only follow a small change, so cha
 stay close to the model's own samples, however few steps they take. The fresh ones find what no chain has
 found. A chain's age is the number of steps since it was fresh.
 
+A chain of p(y | x) belongs to its x: x is kept with it, and a fresh chain takes that of the row of data which
+it is drawn for. So the x of all chains are distributed as in the data. Latent variables z are kept likewise,
+and go on.
+
 Reference: Tieleman (2008), "Training Restricted Boltzmann Machines using Approximations to the Likelihood
 Gradient"; the buffer with fresh points: Du & Mordatch (2019), sect. 3.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -29,11 +34,13 @@ class Drawn(NamedTuple):
         slots: where they belong, (B,), int64.
         points: where they stand, (B, *shape).
         age: steps since each was fresh, (B,), int64.
+        kept: what else belongs to them, by name, (B, *shape) each.
     """
 
     slots: Tensor
     points: Tensor
     age: Tensor
+    kept: dict[str, Tensor]
 
 
 class ReplayBuffer(nn.Module):
@@ -43,13 +50,16 @@ class ReplayBuffer(nn.Module):
         start: makes fresh points: `Normal(2)`, `Uniform(1, 28, 28)`.
         capacity: N >= 1.
         fresh: ρ in [0, 1], the probability that a chain begins anew when it is drawn.
+        keep: other variables that are kept with each chain, a row of each by name, which tells its shape and
+            dtype: `keep={"x": x[0]}`.
         dtype: of the points; the default dtype if None.
         device: where they are kept; the CPU if None.
         generator: source of the first points.
 
     Raises:
-        TypeError: if the start is no start object.
-        ValueError: if the buffer is empty, or ρ is no probability; on a draw, of more chains than there are.
+        TypeError: if the start is no start object, or a row to keep no tensor.
+        ValueError: if the buffer is empty, or ρ is no probability; on a draw, of more chains than there are,
+            or beside rows of another shape than those that are kept.
 
     Example:
         >>> from ebm.infer.starts import Normal
@@ -69,6 +79,7 @@ class ReplayBuffer(nn.Module):
         capacity: int = 10_000,
         *,
         fresh: float = 0.05,
+        keep: Mapping[str, Tensor] | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         generator: torch.Generator | None = None,
@@ -85,16 +96,34 @@ class ReplayBuffer(nn.Module):
         points = begin(start, like, generator=generator)
         self.register_buffer("points", points.detach().clone())
         self.register_buffer("age", torch.zeros(capacity, dtype=torch.int64, device=home))
+        self.keeps = tuple(keep or {})
+        for name, row in (keep or {}).items():
+            if not isinstance(row, Tensor):
+                raise TypeError(f"keep tells a row of each variable, {name}={name}[0]; got {row!r}.")
+            room = torch.zeros(capacity, *row.shape, dtype=row.dtype, device=home)
+            self.register_buffer(f"kept_{name}", room)
+
+    @property
+    def kept(self) -> dict[str, Tensor]:
+        """What else belongs to the chains, by name, (N, *shape) each."""
+        return {name: self.get_buffer(f"kept_{name}") for name in self.keeps}
 
     def __len__(self) -> int:
         return len(self.points)
 
-    def draw(self, size: int, generator: torch.Generator | None = None) -> Drawn:
+    def draw(
+        self,
+        size: int,
+        generator: torch.Generator | None = None,
+        beside: Mapping[str, Tensor] | None = None,
+    ) -> Drawn:
         """Different chains, some of them begun anew.
 
         Args:
             size: B, at most N.
             generator: source of the choice and of the fresh points.
+            beside: what fresh chains take of the variables that are kept: at most B rows of each, for the
+                first chains. Further chains show what the buffer holds.
         """
         if not 1 <= size <= len(self):
             raise ValueError(
@@ -110,17 +139,32 @@ class ReplayBuffer(nn.Module):
             made = begin(self.start, points, generator=generator)
             points = torch.where(anew.view(-1, *(1,) * (points.ndim - 1)), made, points)
             age = torch.where(anew, 0, age)
-        return Drawn(slots, points, age)
+        kept = {name: room[slots] for name, room in self.kept.items()}
+        for name, rows in (beside or {}).items():
+            self._refuse_shape(name, rows)
+            old = kept[name][: len(rows)]
+            new = (age[: len(rows)] == 0).view(-1, *(1,) * (old.ndim - 1))
+            kept[name][: len(rows)] = torch.where(new, rows.detach().to(old), old)
+        return Drawn(slots, points, age, kept)
 
     @torch.no_grad()
-    def put(self, slots: Tensor, points: Tensor, age: Tensor) -> None:
+    def put(
+        self, slots: Tensor, points: Tensor, age: Tensor, kept: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Put chains back; those of all processes, so that every one keeps the same buffer.
 
         Args:
             slots: where they belong, (B,).
             points: where they stand now, (B, *shape), finite.
-            age: steps since each was fresh, (B,).
+            age: steps since each was fresh, (B,), at least 1: a chain of age 0 has nothing to keep yet.
+            kept: what else belongs to them, by name, (B, *shape) each.
         """
+        kept = dict(kept or {})
+        if set(kept) != set(self.keeps):
+            raise ValueError(
+                f"the buffer keeps {', '.join(self.keeps) or 'nothing'} with its chains; got "
+                f"{', '.join(kept) or 'nothing'}."
+            )
         if points.shape[1:] != self.points.shape[1:] or len({len(slots), len(points), len(age)}) > 1:
             raise ValueError(
                 f"the buffer keeps points of shape {tuple(self.points.shape[1:])}, with a slot and an age "
@@ -129,6 +173,18 @@ class ReplayBuffer(nn.Module):
         slots, points, age = gather(slots), gather(points), gather(age)
         self.points[slots] = points.to(self.points.dtype)
         self.age[slots] = age
+        for name, rows in kept.items():
+            self._refuse_shape(name, rows)
+            room = self.get_buffer(f"kept_{name}")
+            room[slots] = gather(rows.detach()).to(room)
+
+    def _refuse_shape(self, name: str, rows: Tensor) -> None:
+        if name not in self.keeps or rows.shape[1:] != self.get_buffer(f"kept_{name}").shape[1:]:
+            held = {each: tuple(room.shape[1:]) for each, room in self.kept.items()}
+            raise ValueError(
+                f"rows of {name!r} have the shape {tuple(rows.shape[1:])}; the buffer keeps rows of "
+                f"{held or 'nothing'}. Make it with a row: ReplayBuffer(..., keep={{'{name}': {name}[0]}})."
+            )
 
     def extra_repr(self) -> str:
         return f"{len(self)} chains of {tuple(self.points.shape[1:])}, fresh={self.fresh:g}"

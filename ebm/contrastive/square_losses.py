@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ebm.contrastive.answer_loss import AnswerLoss, Contrast
 from ebm.contrastive.answers import Answers
-from ebm.infer.method import positive
+from ebm.infer.method import number
 
 
 class SquareSquareLoss(AnswerLoss):
@@ -45,7 +45,7 @@ class SquareSquareLoss(AnswerLoss):
 
     def __init__(self, answers: Answers, margin: float = 1.0, *, variable: str = "y"):
         super().__init__(answers, variable=variable)
-        self.margin = float(positive("margin", margin))
+        self.margin = number("margin", margin)
 
     def each(self, contrast: Contrast) -> Tensor:
         refuse_negative(contrast.every.amin(1), self.label)
@@ -75,7 +75,7 @@ class SquareExponentialLoss(AnswerLoss):
 
     def __init__(self, answers: Answers, weight: float = 1.0, *, variable: str = "y"):
         super().__init__(answers, variable=variable)
-        self.weight = float(positive("weight", weight))
+        self.weight = number("weight", weight)
 
     def each(self, contrast: Contrast) -> Tensor:
         refuse_negative(contrast.every.amin(1), self.label)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ebm.contrastive.adversarial import Adversarial
 from ebm.contrastive.points import Points
 from ebm.contrastive.slopes import Slopes
-from ebm.infer.method import positive
+from ebm.infer.method import number
 from ebm.infer.starts import Start
 from ebm.rows import expand, norm
 
@@ -64,7 +64,7 @@ class WGAN(Adversarial):
         every: int = 5,
     ):
         super().__init__(network, noise, variable=variable, reads=reads, every=every)
-        self.penalty = float(positive("penalty", penalty, zero=True))
+        self.penalty = number("penalty", penalty, zero=True)
 
     def critic(
         self,

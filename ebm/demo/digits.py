@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ebm.contrastive import AutoEncoder, BlockSwap, Denoising, Gaussian
 from ebm.data import digits
+from ebm.demo.digits_classes import show_classes
 from ebm.demo.digits_completed import show_completions, show_descent
 from ebm.demo.digits_energies import Watched, add_reports, show_histograms, show_learning, show_path
 from ebm.demo.part import Part
@@ -83,6 +84,7 @@ def digits_part(part: Part) -> None:
     show_path(part, energies, test)
     show_completions(part, energies, train, test)
     show_descent(part, energies["contrastive"], test)
+    show_classes(part, train, test, steps // 2)
 
 
 def three_ways(seed: int) -> list[Way]:

@@ -17,7 +17,8 @@ from ebm.demo.part import Part, Picture
 from ebm.energy import Energy
 from ebm.measure.collapse import BOX, SHUFFLED, CollapseReport
 from ebm.measure.off_data import in_box, shuffled
-from ebm.show.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, VERMILION
+from ebm.show import energy_histogram
+from ebm.show.style import BLUE, GRAY, VERMILION
 
 COLORS = (GRAY, BLUE, VERMILION)  # of the three ways, in every picture
 
@@ -65,20 +66,16 @@ def show_histograms(part: Part, energies: Mapping[str, Energy], test: Tensor, sw
         "shuffled pixels": shuffled(test, 1000, g),
         "noise": in_box(test, 1000, g),
     }
-    colors = (BLUE, PURPLE, ORANGE, GREEN)
     with torch.no_grad():
         values = {n: {s: energy(y=points) for s, points in sets.items()} for n, energy in energies.items()}
     most = max(float(v.quantile(0.995)) for each in values.values() for v in each.values())
-    bins = np.linspace(0, most, 90).tolist()
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(values), 1, sharex=True)
         for axes, (name, each) in zip(panels, values.items(), strict=True):
-            for (kind, value), color in zip(each.items(), colors, strict=True):
-                weights = np.full(len(value), 100 / len(value))
-                axes.hist(value.numpy(), bins=bins, weights=weights, color=color, alpha=0.55, label=kind)
-            axes.set(title=name, xlim=(0, most))
-        panels[0].legend(loc="upper right", ncols=2)
+            others = {kind: value for kind, value in each.items() if kind != "test digits"}
+            energy_histogram(each["test digits"], others, axes, name="test digits", bins=90, ceiling=most)
+            axes.set(title=name, xlabel="", ylabel="", xlim=(0, most))
         panels[-1].set_xlabel("energy")
         figure.supylabel("% of pictures", fontsize=11)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
@@ -19,14 +18,3 @@ def show_atom(axes: Axes, atom: Tensor) -> None:
     """A patch (H * W,) with zero as middle gray."""
     side, reach = round(atom.numel() ** 0.5), float(atom.abs().max())
     show_image(axes, atom.view(side, side), -reach, reach)
-
-
-def show_mosaic(axes: Axes, atoms: Tensor, columns: int) -> None:
-    """Patches (K, H * W) one pixel apart, each with its own contrast and zero as middle gray."""
-    side, rows = round(atoms.shape[1] ** 0.5), -(-len(atoms) // columns)
-    canvas = np.full((rows * (side + 1) - 1, columns * (side + 1) - 1), np.nan)
-    for i, atom in enumerate(atoms):
-        top, left = (i // columns) * (side + 1), (i % columns) * (side + 1)
-        canvas[top : top + side, left : left + side] = (atom / atom.abs().max()).view(side, side).numpy()
-    axes.imshow(canvas, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-    axes.axis("off")

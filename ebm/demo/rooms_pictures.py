@@ -13,14 +13,13 @@ from torch import Tensor
 from ebm.choices import Choices
 from ebm.demo.part import Part, Picture
 from ebm.demo.principal import Basis
-from ebm.energy import Energy
 from ebm.history import History
 from ebm.infer import minimize
 from ebm.infer.graph import Graph
 from ebm.infer.graph_search import GraphSearch
 from ebm.infer.pose import pose
 from ebm.plan import GoalDistance, PrimitivePlan, RecedingHorizon, TrajectoryEnergy, no_surprise
-from ebm.show import energy_on_grid
+from ebm.show import Slice, energy_on_grid
 from ebm.show.style import BLUE, ENERGY_MAP, GREEN, ORANGE, VERMILION
 from ebm.world import TwoRooms, TwoRoomsModel
 from ebm.world.dots import draw_dots
@@ -94,7 +93,8 @@ def show_energy(part: Part, world: TwoRooms, model: TwoRoomsModel) -> None:
     grid = torch.cartesian_prod(pixels, pixels)
     codes = model.dots(draw_dots(grid, SIDE))
     distance = (codes - goal[0]).square().sum(1).view(55, 55).T
-    hold = Hold(TrajectoryEnergy(model, GoalDistance("end")))
+    held = Slice(torch.zeros(HELD, 2), (slice(None), 0), (slice(None), 1))
+    hold = TrajectoryEnergy(model, GoalDistance("end")).compose(actions=(held, "action"))
     given = {"observation": world.observe(state), "goal": world.goal_observation(state)}
     right, up, energies = energy_on_grid(hold, "action", (-2.45, 2.45, -2.45, 2.45), given, resolution=61)
     walls = draw_walls(state["wall"], state["door"])[0] > 0
@@ -122,18 +122,6 @@ def show_energy(part: Part, world: TwoRooms, model: TwoRoomsModel) -> None:
     )
     alt = "Left, energy that falls towards the goal across the wall; right, flat over actions to the right."
     part.add(draw, (10.4, 4.4), Picture("rooms-energy.png", "The energy of a plan", caption, alt))
-
-
-class Hold(Energy):
-    """The planning energy of one action, held for some steps."""
-
-    def __init__(self, energy: Energy):
-        super().__init__()
-        self.energy = energy
-
-    def forward(self, observation: Tensor, goal: Tensor, action: Tensor) -> Tensor:
-        actions = action.unsqueeze(1).expand(-1, HELD, -1)
-        return self.energy(observation=observation, goal=goal, actions=actions)
 
 
 @torch.no_grad()

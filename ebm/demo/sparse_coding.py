@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ebm.data import Whitening, photo_patches, photos
-from ebm.demo.drawing import show_atom, show_image, show_mosaic
+from ebm.demo.drawing import show_atom, show_image
 from ebm.demo.part import Part, Picture
 from ebm.demo.principal import Basis
 from ebm.regularized import SparseCoding
+from ebm.show import filters
 from ebm.show.style import BLUE, GRAY, GREEN, ORANGE, VERMILION
 from ebm.solution import one_tensor
 
@@ -104,9 +105,9 @@ def show_filters(part: Part, atoms: Tensor, basis: Basis) -> None:
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
-        show_mosaic(left, atoms[: side**2], side)
+        filters(atoms[: side**2], left, columns=side, shared=False)
         left.set_title(f"{side**2} atoms learned by sparse coding")
-        show_mosaic(right, basis.components[: (SIZE - 1) ** 2], SIZE - 1)
+        filters(basis.components[: (SIZE - 1) ** 2], right, columns=SIZE - 1, shared=False)
         right.set_title(f"the {(SIZE - 1) ** 2} leading principal components")
 
     caption = (

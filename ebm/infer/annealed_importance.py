@@ -33,6 +33,7 @@ from ebm.infer.pose import pose
 from ebm.infer.sample import begin
 from ebm.infer.sampler import Sampler
 from ebm.problem import Problem
+from ebm.rows import flat
 from ebm.targets.target import Target
 
 
@@ -96,7 +97,8 @@ def log_partition(
         `LogPartition`; of E at another inverse temperature, that of `beta * energy`.
 
     Raises:
-        TypeError, ValueError: for a base that is not known, a method without a test, or levels out of order.
+        TypeError, ValueError: for a base that is not known, a method without a test, levels out of order, or
+            exact draws of another shape.
 
     Example:
         >>> from ebm.infer import MALA
@@ -110,8 +112,12 @@ def log_partition(
     levels = _check(base, method, betas)
     count("steps", steps)
     count("chains", chains)
+    if not isinstance(energy, Energy):
+        raise TypeError(f"log_partition is of an energy; got {energy!r}.")
     with torch.no_grad():
         start = base.exact_samples(chains, generator)
+        if exact is not None:
+            _check_exact(exact, start)
         log_z = start.new_tensor(base.log_z)
         weights, accepted = _walk(energy, base, method, start, levels, steps, generator)
         back = weights.new_empty(0)
@@ -179,6 +185,17 @@ class _Bridge(Problem):
 
     def repeat(self, k: int) -> Problem:
         return _Bridge(self.base.repeat(k), self.target.repeat(k), self.b)
+
+
+def _check_exact(exact: Tensor, start: Tensor) -> None:
+    if exact.shape[1:] != start.shape[1:]:
+        raise ValueError(
+            f"exact draws are shaped like those of the base, (N, *{tuple(start.shape[1:])}); got "
+            f"{tuple(exact.shape)}."
+        )
+    strange = (~flat(exact).isfinite().all(1)).nonzero().flatten().tolist()
+    if strange:
+        raise ValueError(f"exact draws hold NaN or infinity in rows {strange[:5]}.")
 
 
 def _check(base: Target, method: Sampler, betas: int | Sequence[float] | Tensor) -> Tensor:

@@ -85,6 +85,11 @@ def annealed_langevin(
         or bool((levels.diff() >= 0).any())
     ):
         raise ValueError(f"sigmas are levels of noise that fall, all positive; got {levels.tolist()}.")
+    if not isinstance(over, Tensor):
+        raise TypeError(
+            f"annealed_langevin moves one free variable: `over` is a tensor of starting values, (B, *shape); "
+            f"got {type(over).__name__}."
+        )
     positive("step_size", step_size)
     count("steps", steps)
     known, y = dict(given or {}), over.detach()

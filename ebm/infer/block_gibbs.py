@@ -53,6 +53,8 @@ class BlockGibbs(Sampler):
     gradients = 2  # one a block
 
     def __init__(self, blocks: Tensor | None = None):
+        if blocks is not None and not isinstance(blocks, Tensor):
+            raise TypeError(f"blocks are a tensor, one number an entry; got {type(blocks).__name__}.")
         self.blocks = blocks
 
     def init(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:

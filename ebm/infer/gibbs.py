@@ -69,6 +69,8 @@ class Gibbs(Sampler):
             raise ValueError(f"scan is one of {', '.join(SCANS)}; got {scan!r}.")
         if colors is not None and scan == "random":
             raise ValueError("colors are drawn in order; a random scan draws one site at a time, without.")
+        if colors is not None and not isinstance(colors, Tensor):
+            raise TypeError(f"colors are a tensor, one number a site; got {type(colors).__name__}.")
         self.scan, self.colors, self.max_rows = scan, colors, count("max_rows", max_rows)
 
     def init(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:

@@ -29,6 +29,9 @@ class GibbsWithGradients(Sampler):
     """Metropolis moves of one site a step, proposed by the gradient; one gradient a step.
 
     The energy has to be a smooth function of real numbers, of which zeros and ones are the ones that count.
+    A move flips one bit: where nearly every one is accepted, at a high temperature, chains begun at one point
+    have all an even number of bits flipped after an even number of steps. Begin them apart (`Bits`), or keep
+    draws of both kinds (an odd `thin`).
 
     Args:
         one_hot: whether the last axis of the free variable holds one-hot sites, (B, *sites, K); else every

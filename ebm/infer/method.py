@@ -9,6 +9,7 @@ differentiation belong to the driver (`ebm.infer.minimize`); a method is the upd
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from numbers import Real
 
@@ -65,10 +66,25 @@ def positive(name: str, value: float | Tensor, zero: bool = False) -> float | Te
     """
     if not isinstance(value, Tensor | Real):
         raise TypeError(f"{name} is a number, or a tensor with one a row; got {value!r}.")
-    low = value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
-    if not bool(torch.isfinite(low).all()) or not bool((low >= 0).all() if zero else (low > 0).all()):
+    if isinstance(value, Tensor):
+        fits = bool((value.isfinite() & ((value >= 0) if zero else (value > 0))).all())
+    else:
+        fits = math.isfinite(value) and (value >= 0 if zero else value > 0)
+    if not fits:
         raise ValueError(f"{name} must be finite and {'at least 0' if zero else 'positive'}; got {value}.")
     return value
+
+
+def number(name: str, value: float, zero: bool = False) -> float:
+    """The same for a setting that is one number whatever the rows, as a float.
+
+    Raises:
+        TypeError: if it is no number, or a tensor of several.
+        ValueError: if it isn't positive (or zero, if allowed), naming the setting.
+    """
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise TypeError(f"{name} is one number; got a tensor of shape {tuple(value.shape)}.")
+    return float(positive(name, value, zero))
 
 
 def fraction(name: str, value: float) -> float:

@@ -174,10 +174,12 @@ def _check_values(energy: Energy | Bound, values: Mapping[str, Tensor], given: M
     if isinstance(energy, Bound):
         return
     for module_name, module in energy.named_modules():
+        if not module.training:
+            continue
         batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
         mixes = batch_norm or getattr(module, "mixes_rows", False)  # in training, as BatchTopK says of itself
         random = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-        if module.training and (mixes or random):
+        if mixes or random:
             raise ValueError(
                 f"{module_name or type(module).__name__} ({type(module).__name__}) is in training mode, "
                 f"where the energy of a row depends on {'its neighbours' if mixes else 'chance'}; call "

@@ -87,15 +87,33 @@ def sample(
     count("num_samples", num_samples)
     count("burn_in", burn_in, 0)
     count("thin", thin)
+    samples, lost = run_chains(
+        energy, over, method, given, num_samples, burn_in, thin, beta, generator, compile
+    )
+    _report(lost, method)
+    return samples
+
+
+def run_chains(
+    energy: Energy | Bound,
+    over: Over,
+    method: Sampler,
+    given: Mapping[str, Any] | None,
+    num_samples: int,
+    burn_in: int = 0,
+    thin: int = 1,
+    beta: float | Tensor = 1.0,
+    generator: torch.Generator | None = None,
+    compile: bool = False,
+) -> tuple[Samples, Tensor]:
+    """What `sample` returns, and which chains are lost, (B,), for callers with a message of their own."""
     problem, u = begin(energy, over, method, given, beta, generator)
     with torch.no_grad():
         state = method.init(problem, u, beta)
         chains = _Chains(problem, method, state, compile)
     with torch.set_grad_enabled(problem.by_autograd and not compile):  # see `Problem._autograd`
         chains.walk(burn_in)
-        samples = chains.collect(num_samples, thin, isinstance(over, Mapping))
-    _report(chains.lost(), method)
-    return samples
+        return chains.collect(num_samples, thin, isinstance(over, Mapping))
 
 
 def begin(
@@ -162,30 +180,34 @@ class _Chains:
                         out[done // thin - 1] = point[name]
         return counts
 
-    def collect(self, num_samples: int, thin: int, by_name: bool) -> Samples:
-        """The draws of the next num_samples * thin steps."""
+    def collect(self, num_samples: int, thin: int, by_name: bool) -> tuple[Samples, Tensor]:
+        """The draws of the next num_samples * thin steps, and which chains are lost, (B,)."""
         names = [name for name in ("u", "value") if name in self.state]
         kept: State = {n: self.state[n].new_empty(num_samples, *self.state[n].shape) for n in names}
         counts = self.walk(num_samples * thin, kept, thin)
         value = self.problem.unpack(kept["u"]) if by_name else kept["u"]
+        lost = self.lost()
         if counts:
             shares = {
                 name: counts[name].to(kept["value"].dtype) / (num_samples * thin)
                 for name in ("accepted", *self.method.reports)
             }
             accepted = shares.pop("accepted")
-            return Samples(value, accepted, counts["divergent"], counts["nonfinite"], kept["value"], shares)
-        nonfinite = self.lost().long()
+            found = Samples(value, accepted, counts["divergent"], counts["nonfinite"], kept["value"], shares)
+            return found, lost
+        nonfinite = lost.long()
         if bool(nonfinite.any()):  # else no draw is NaN or infinite, for what has become so stays so
             draws = (~torch.isfinite(kept["u"].reshape(*kept["u"].shape[:2], -1))).any(2).sum(0)
             nonfinite = torch.maximum(nonfinite, draws)
         none = torch.zeros_like(nonfinite)
         ones = torch.ones_like(none, dtype=kept["u"].dtype)
-        return Samples(value, ones, none, nonfinite, kept.get("value"))
+        return Samples(value, ones, none, nonfinite, kept.get("value")), lost
 
     def lost(self) -> Tensor:
         """The chains whose state holds something NaN or infinite, (B,); one that can reject began there."""
         parts = [self.state[name] for name in ("u", "value", "gradient", "energies") if name in self.state]
+        if all(bool(part.isfinite().all()) for part in parts):  # nearly always
+            return torch.zeros(len(parts[0]), dtype=torch.bool, device=parts[0].device)
         return torch.stack([~torch.isfinite(flat(part)).all(1) for part in parts]).any(0)
 
 

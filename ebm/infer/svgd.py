@@ -18,6 +18,7 @@ steps.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from ebm.bound import Bound
 from ebm.energy import Energy
-from ebm.infer.method import count, positive
+from ebm.infer.method import count, number
 from ebm.infer.pose import pose
 from ebm.solution import Samples, Value
 
@@ -64,7 +65,11 @@ def svgd(
         `Samples`, whose value has the shape of `particles`, detached, and whose energy is (N, B).
 
     Raises:
-        TypeError, ValueError: for input that does not fit together.
+        TypeError, ValueError: for input that does not fit together, or particles that hold NaN or stand in
+            one place.
+
+    Warns:
+        RuntimeWarning: if particles came to where they or their energies are NaN or infinite.
 
     Example:
         >>> from ebm.targets import Gaussian
@@ -77,29 +82,37 @@ def svgd(
     settings = {"step_size": step_size, "beta": beta, "bandwidth": bandwidth}
     for name, setting in settings.items():
         if setting is not None:
-            positive(name, setting)
+            number(name, setting)
     count("steps", steps)
     named = isinstance(particles, Mapping)
     parts: dict[str, Tensor] = dict(particles) if isinstance(particles, Mapping) else {"": particles}
-    number = _count(parts)
+    among = _count(parts)
     first = {name: part[0] for name, part in parts.items()}
     with torch.no_grad():
         problem, _ = pose(energy, first if named else first[""], given, generator=generator)
-        problem = problem.detach().repeat(number)  # rows (B · N), a row's particles side by side
+        problem = problem.detach().repeat(among)  # rows (B · N), a row's particles side by side
         u = problem.pack({name: part.detach().transpose(0, 1).flatten(0, 1) for name, part in parts.items()})
+        _refuse_heaps(_by_row(u, among), bandwidth)
         squares = torch.zeros_like(u)
         for _ in range(steps):
             gradient = problem.value_and_grad(u)[1]
-            phi = direction(_by_row(u, number), beta * _by_row(gradient, number), bandwidth).view_as(u)
+            phi = direction(_by_row(u, among), beta * _by_row(gradient, among), bandwidth).view_as(u)
             if adagrad:
                 squares = torch.addcmul(squares, phi, phi)
                 phi = phi / squares.sqrt().add_(1e-12)
             u = torch.add(u, phi, alpha=step_size)
         value = problem.value(u)
-    draws = {n: p.unflatten(0, (-1, number)).transpose(0, 1) for n, p in problem.unpack(u).items()}
-    lost = ~torch.isfinite(_by_row(u, number)).all(2)
+    draws = {n: p.unflatten(0, (-1, among)).transpose(0, 1) for n, p in problem.unpack(u).items()}
+    lost = ~torch.isfinite(_by_row(u, among)).all(2) | ~torch.isfinite(value).view(-1, among)
+    if bool(lost.any()):
+        warnings.warn(
+            f"svgd: {int(lost.sum())} particles came to where they or their energies are NaN or infinite "
+            f"(rows {lost.any(1).nonzero().flatten().tolist()[:5]}). Take a smaller step_size, or adagrad.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     none = torch.zeros(len(lost), dtype=torch.int64, device=u.device)
-    energies = value.view(-1, number).transpose(0, 1)
+    energies = value.view(-1, among).transpose(0, 1)
     whole = draws if named else next(iter(draws.values()))
     return Samples(whole, torch.ones_like(none, dtype=u.dtype), none, lost.sum(1), energies)
 
@@ -113,14 +126,24 @@ def direction(u: Tensor, gradient: Tensor, bandwidth: float | None = None) -> Te
         bandwidth: h; None for the squared median distance over log N.
     """
     number = u.shape[1]
-    distances = torch.cdist(u, u, compute_mode="donot_use_mm_for_euclid_dist").square()  # (B, N, N)
+    distances = squares_between(u)  # (B, N, N)
     h = torch.full_like(distances[:, :1, :1], bandwidth or 1.0)
     if bandwidth is None and number > 1:
-        i, j = torch.triu_indices(number, number, 1, device=u.device)
-        h = (distances[:, i, j].median(1).values / math.log(number)).view(-1, 1, 1)
+        h = (_median(distances) / math.log(number)).view(-1, 1, 1)
     kernel = torch.exp(-distances / h)
     push = kernel.sum(2, keepdim=True) * u - kernel @ u
     return (push * (2 / h) - kernel @ gradient) / number
+
+
+def squares_between(u: Tensor) -> Tensor:
+    """Squared distances of all pairs of particles, (B, N, D) -> (B, N, N)."""
+    return torch.cdist(u, u, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def _median(squares: Tensor) -> Tensor:
+    """The median over pairs, (B, N, N) -> (B,)."""
+    i, j = torch.triu_indices(squares.shape[1], squares.shape[1], 1, device=squares.device)
+    return squares[:, i, j].median(1).values
 
 
 def _by_row(u: Tensor, number: int) -> Tensor:
@@ -128,8 +151,27 @@ def _by_row(u: Tensor, number: int) -> Tensor:
     return u.reshape(len(u) // number, number, -1)
 
 
+def _refuse_heaps(u: Tensor, bandwidth: float | None) -> None:
+    """Refuse particles, (B, N, D), that hold NaN, or half of which stand in one place."""
+    strange = ~u.isfinite().flatten(1).all(1)
+    if bool(strange.any()):
+        rows = strange.nonzero().flatten().tolist()
+        raise ValueError(f"particles hold NaN or infinity in rows {rows[:5]}.")
+    if bandwidth is None and u.shape[1] > 1:
+        heaped = _median(squares_between(u)) == 0
+        if bool(heaped.any()):
+            rows = heaped.nonzero().flatten().tolist()
+            raise ValueError(
+                f"particles of rows {rows[:5]} stand in one place, half of their pairs or more, and nothing "
+                f"would part them. Spread them, e.g. torch.randn(N, B, D)."
+            )
+
+
 def _count(parts: Mapping[str, Tensor]) -> int:
     """N, after a check of the particles."""
+    other = [part for part in parts.values() if not isinstance(part, Tensor)]
+    if other:
+        raise TypeError(f"particles are tensors, (N, B, *shape); got {type(other[0]).__name__}.")
     shapes = {name or "particles": tuple(part.shape) for name, part in parts.items()}
     heads = {shape[:2] for shape in shapes.values()}
     if len(heads) != 1 or min((len(shape) for shape in shapes.values()), default=0) < 2:
@@ -137,4 +179,7 @@ def _count(parts: Mapping[str, Tensor]) -> int:
             f"particles are (N, B, *shape), N for each of B rows, alike in N and B for all variables; got "
             f"{shapes}. Of one row, (N, D), write particles.unsqueeze(1)."
         )
-    return next(iter(heads))[0]
+    found = next(iter(heads))[0]
+    if not found:
+        raise ValueError("there are 0 particles; one descends to a minimum, many represent p.")
+    return found

@@ -10,8 +10,7 @@ exact as ever.
 Chains are pooled: one step size and one mass for all of them, which a thousand chains find in few steps, and
 which serve any number of chains. That is this function's exception to the rule that rows know nothing of one
 another, as a population is among minimizers. Where every row has a density of its own (`given`), let each
-find
-its own step size: `pooled=False`.
+find its own step size: `pooled=False`.
 
 Reference: Hoffman & Gelman (2014) (`ebm.infer.dual_averaging`), sect. 3.2; Stan Reference Manual, "HMC
 algorithm parameters", for the windows and for (n v + 0.005)/(n + 5) in place of a variance v of n draws.
@@ -33,6 +32,7 @@ from ebm.infer.pose import Over
 from ebm.infer.sample import begin
 from ebm.infer.tunable import Tunable
 from ebm.problem import Problem
+from ebm.rows import flat
 from ebm.solution import Value
 
 FIRST, SETTLE, LAST = 0.15, 25, 0.1  # a share of the steps, the first window's steps, a share of the steps
@@ -81,7 +81,8 @@ def warm_up(
         `WarmedUp`: the method with its settings, and the points to go on from.
 
     Raises:
-        TypeError, ValueError: for input that does not fit together, or a method without a test.
+        TypeError, ValueError: for input that does not fit together, chains that begin at NaN, or a method
+            without a test.
 
     Example:
         >>> from ebm.infer import MALA, sample, warm_up
@@ -97,6 +98,12 @@ def warm_up(
     """
     _check(method, count("steps", steps), target)
     problem, u = begin(energy, over, method, given, beta, generator)
+    lost = ~flat(u).isfinite().all(1)
+    if bool(lost.any()):
+        raise ValueError(
+            f"{int(lost.sum())} of {len(u)} chains begin at NaN or infinity, rows "
+            f"{lost.nonzero().flatten().tolist()[:5]}; they would never leave, and spoil the mass of all."
+        )
     with torch.no_grad():
         u, method = _adapt(problem, u, method, steps, target or method.target, mass and pooled, pooled, beta)
     return WarmedUp(method, problem.unpack(u) if isinstance(over, Mapping) else u)

@@ -18,8 +18,6 @@ Convolutional Sparse Coding".
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Tensor
 
@@ -27,7 +25,6 @@ from ebm.history import History
 from ebm.infer.method import Method, count
 from ebm.infer.proximal import SpaRSA
 from ebm.infer.starts import Start
-from ebm.progress import tqdm
 from ebm.regularized.convolutional_reconstruction import ConvolutionalReconstruction
 from ebm.regularized.convolutional_update import (
     ConvolutionalStatistics,
@@ -35,10 +32,9 @@ from ebm.regularized.convolutional_update import (
     draw_windows,
     unit,
 )
-from ebm.regularized.exact import home
 from ebm.regularized.sparse_codes import SparseCodes
 from ebm.regularizers import Regularizer
-from ebm.solution import Solution, one_tensor
+from ebm.solution import Solution
 
 PASSES = 10  # over the atoms for each batch; next to the codes they cost nothing
 
@@ -175,30 +171,21 @@ class ConvolutionalSparseCoding(SparseCodes):
         """
         window = self.reconstruction.window
         self.reconstruction.check_data(check_windows(y, window))
-        count("steps", steps)
         batch_size = min(count("batch_size", batch_size), len(y))
-        statistics, history, begun = ConvolutionalStatistics(self.dictionary), History(), time.perf_counter()
-        whole, order, z = batch_size == len(y), torch.arange(len(y)), None
-        bar = tqdm(range(steps), desc="dictionary", disable=not progress)
-        with torch.no_grad(), bar:
-            self.dictionary.copy_(unit(self.dictionary))
-            try:
-                for _ in bar:
-                    if len(order) < batch_size:
-                        order = torch.randperm(len(y), generator=generator, device=home(generator))
-                    batch = y if whole else y[order[:batch_size].to(y.device)]
-                    order = order if whole else order[batch_size:]
-                    codes = self.infer(batch, z if whole else None, tol=tol)
-                    z = one_tensor(codes.value)
-                    statistics.add(batch, z, kept=0.0 if whole else None)
-                    statistics.improve(self.dictionary, PASSES)
-                    replaced = statistics.replace_idle(self.dictionary, batch - self.decode(z))
-                    active = float(z.flatten(1).count_nonzero(1).double().mean())
-                    history.append(
-                        {"energy": float(codes.energy.mean()), "active": active, "replaced": replaced}
-                    )
-                    bar.set_postfix(energy=f"{history.rows[-1]['energy']:.4f}", refresh=False)
-            except KeyboardInterrupt:
-                history.interrupted = True
-        history.seconds = time.perf_counter() - begun
-        return history
+        statistics, whole = ConvolutionalStatistics(self.dictionary), batch_size == len(y)
+
+        def improve(batch: Tensor, z: Tensor, energy: Tensor) -> int:
+            statistics.add(batch, z, kept=0.0 if whole else None)
+            statistics.improve(self.dictionary, PASSES)
+            return statistics.replace_idle(self.dictionary, batch - self.decode(z))
+
+        return self.learn(
+            y,
+            improve,
+            steps=steps,
+            batch_size=batch_size,
+            tol=tol,
+            generator=generator,
+            progress=progress,
+            resume=whole,
+        )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ebm.infer.method import positive
+from ebm.infer.method import number
 from ebm.regularized.checks import check_decoded
 from ebm.rows import flat
 
@@ -40,6 +40,7 @@ class GaussianLikelihood(Likelihood):
     Args:
         noise: σ > 0, in the data's unit.
         learned: whether σ is a parameter (its logarithm is kept).
+        dtype: of log σ; the default dtype if None. What was rounded to float32 stays so after `.double()`.
 
     Example:
         >>> GaussianLikelihood(2.0).cost(torch.tensor([[2.0]]), torch.tensor([[0.0]]))  # ½ + log 2 + ½ log 2π
@@ -48,10 +49,9 @@ class GaussianLikelihood(Likelihood):
 
     log_noise: Tensor
 
-    def __init__(self, noise: float = 1.0, learned: bool = False):
+    def __init__(self, noise: float = 1.0, learned: bool = False, dtype: torch.dtype | None = None):
         super().__init__()
-        positive("noise", noise)
-        log_noise = torch.tensor(math.log(noise))
+        log_noise = torch.tensor(math.log(number("noise", noise)), dtype=dtype)
         if learned:
             self.log_noise = nn.Parameter(log_noise)
         else:

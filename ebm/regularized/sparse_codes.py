@@ -5,17 +5,25 @@ E(y, z) = ½ |y - g(z)|² + λ R(z),        F(y) = min_z E(y, z),        g linea
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ebm.energy import Energy, Sum, View
-from ebm.infer.method import Method, positive
+from ebm.history import History
+from ebm.infer.method import Method, count, number
 from ebm.infer.minimize import minimize
 from ebm.infer.starts import Start
 from ebm.latent import min_over
+from ebm.progress import tqdm
+from ebm.regularized.exact import home
 from ebm.regularizers import L1, Regularizer
-from ebm.solution import Solution
+from ebm.solution import Solution, one_tensor
+
+Improve = Callable[[Tensor, Tensor, Tensor], int]  # of a batch, its codes and their energies
 
 
 class Decoder(Protocol):
@@ -50,9 +58,9 @@ class SparseCodes(Sum):
         own = L1("z") if regularizer is None else regularizer
         if own.variables != ("z",):
             raise ValueError(f'the regularizer is an energy of "z"; got one of {own.variables}.')
-        positive("sparsity", sparsity)
-        super().__init__(reconstruction, float(sparsity) * own)
-        self.sparsity, self.method = float(sparsity), method
+        cost = number("sparsity", sparsity)
+        super().__init__(reconstruction, cost * own)
+        self.sparsity, self.method = cost, method
 
     @property
     def _decoder(self) -> Decoder:
@@ -97,6 +105,59 @@ class SparseCodes(Sum):
     def decode(self, z: Tensor) -> Tensor:
         """What the codes stand for, g(z), like y."""
         return self._decoder.decode(z)
+
+    @torch.no_grad()
+    def learn(
+        self,
+        y: Tensor,
+        improve: Improve,
+        *,
+        steps: int,
+        batch_size: int,
+        tol: float,
+        generator: torch.Generator | None,
+        progress: bool,
+        resume: bool = False,
+    ) -> History:
+        """Codes of a batch, then better atoms, in turn: the loop that `fit` of a model is made of.
+
+        Args:
+            y: (N, *shape), checked.
+            improve: changes the dictionary in place, and says how many atoms it replaced.
+            steps: batches.
+            batch_size: rows to a batch, at most N; the rows come in random order, all before any comes again.
+            tol: of the codes' inference.
+            generator: randomness of the order.
+            progress: show a bar.
+            resume: every batch is all of y as it stands, and codes begin where they ended.
+
+        Returns:
+            Of each step the mean free energy before the atoms changed, the active atoms, the replaced ones.
+        """
+        count("steps", steps)
+        history, begun, z = History(), time.perf_counter(), None
+        order = torch.empty(0, dtype=torch.int64)
+        length = torch.linalg.vector_norm(self.dictionary.flatten(1), dim=1)
+        self.dictionary.div_(length.view(-1, *(1,) * (self.dictionary.ndim - 1)))
+        with tqdm(range(steps), desc="dictionary", disable=not progress) as bar:
+            try:
+                for _ in bar:
+                    batch = y
+                    if not resume:
+                        if len(order) < batch_size:
+                            order = torch.randperm(len(y), generator=generator, device=home(generator))
+                        batch, order = y[order[:batch_size].to(y.device)], order[batch_size:]
+                    codes = self.infer(batch, z if resume else None, tol=tol)
+                    z = one_tensor(codes.value)
+                    replaced = improve(batch, z, codes.energy)
+                    active = float(z.flatten(1).count_nonzero(1).double().mean())
+                    energy = float(codes.energy.mean())
+                    history.append({"energy": energy, "active": active, "replaced": replaced})
+                    bar.set_postfix(energy=f"{energy:.4f}", refresh=False)
+            except KeyboardInterrupt:
+                history.interrupted = True
+        history.seconds = time.perf_counter() - begun
+        return history
 
     def gap(self, y: Tensor, residual: Tensor, products: Tensor, z: Tensor) -> Tensor:
         """E(y, z) - F(y) <= gap, from ν = r · min(1, λ / R°(Dr)), R° the norm dual to R.

@@ -17,15 +17,12 @@ Mairal et al. (2009).
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Tensor
 
 from ebm.history import History
 from ebm.infer.method import Method, count
 from ebm.infer.proximal import SpaRSA
-from ebm.progress import tqdm
 from ebm.regularized.dictionary_update import DictionaryStatistics
 from ebm.regularized.exact import check_data, home
 from ebm.regularized.reconstruction import Reconstruction
@@ -153,31 +150,14 @@ class SparseCoding(SparseCodes):
         Raises:
             ValueError: if the data don't fit the dictionary, or hold NaN or infinity (naming a row).
         """
-        count("steps", steps)
         batch_size = min(count("batch_size", batch_size), len(check_data(y)))
-        statistics, history, begun = DictionaryStatistics(self.dictionary), History(), time.perf_counter()
-        order = torch.empty(0, dtype=torch.int64, device=y.device)
-        bar = tqdm(range(steps), desc="dictionary", disable=not progress)
-        with torch.no_grad(), bar:
-            self.dictionary.div_(torch.linalg.vector_norm(self.dictionary, dim=1, keepdim=True))
-            try:
-                for _ in bar:
-                    if len(order) < batch_size:
-                        order = torch.randperm(len(y), generator=generator, device=home(generator))
-                    batch, order = y[order[:batch_size].to(y.device)], order[batch_size:]
-                    codes = self.infer(batch, tol=tol)
-                    z = codes.value
-                    if not isinstance(z, Tensor):
-                        raise TypeError("one free variable comes back as a tensor")
-                    statistics.add(batch, z)
-                    statistics.improve(self.dictionary)
-                    replaced = statistics.replace_idle(self.dictionary, batch, codes.energy)
-                    active = float(z.count_nonzero(1).double().mean())
-                    history.append(
-                        {"energy": float(codes.energy.mean()), "active": active, "replaced": replaced}
-                    )
-                    bar.set_postfix(energy=f"{history.rows[-1]['energy']:.4f}", refresh=False)
-            except KeyboardInterrupt:
-                history.interrupted = True
-        history.seconds = time.perf_counter() - begun
-        return history
+        statistics = DictionaryStatistics(self.dictionary)
+
+        def improve(batch: Tensor, z: Tensor, energy: Tensor) -> int:
+            statistics.add(batch, z)
+            statistics.improve(self.dictionary)
+            return statistics.replace_idle(self.dictionary, batch, energy)
+
+        return self.learn(
+            y, improve, steps=steps, batch_size=batch_size, tol=tol, generator=generator, progress=progress
+        )

@@ -11,7 +11,7 @@ import math
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ebm.nodes import AllChoices
@@ -38,6 +38,14 @@ class DiscreteTarget(Target):
     def __init__(self, sites: int, values: int, one_hot: bool, like: Tensor | None = None):
         super().__init__(sites, like)
         self.values, self.one_hot = values, one_hot
+
+    def hold(self, **settings: Tensor) -> None:
+        """Keep tensors by name: an `nn.Parameter` as it is, to be learned; of any other a copy, a buffer."""
+        for name, tensor in settings.items():
+            if isinstance(tensor, nn.Parameter):
+                self.register_parameter(name, tensor)
+            else:
+                self.register_buffer(name, tensor.clone())
 
     @abstractmethod
     def forward(self, y: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ Reference: Ising (1925); Onsager (1944), "Crystal Statistics. I.", for the latti
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ebm.rows import flat
 from ebm.targets.discrete import DiscreteTarget, symmetric
@@ -56,11 +56,7 @@ class Ising(DiscreteTarget):
             field = coupling.detach().new_full((self.dim,), 0.0 if field is None else float(field))
         if field.shape != (self.dim,):
             raise ValueError(f"Ising needs a field of shape ({self.dim},); got {tuple(field.shape)}.")
-        for name, tensor in (("coupling", coupling), ("field", field)):
-            if isinstance(tensor, nn.Parameter):
-                self.register_parameter(name, tensor)
-            else:
-                self.register_buffer(name, tensor.clone())
+        self.hold(coupling=coupling, field=field)
 
     @classmethod
     def lattice(

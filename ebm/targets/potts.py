@@ -11,7 +11,7 @@ Reference: Potts (1952), "Some generalized order-disorder transformations".
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ebm.targets.discrete import DiscreteTarget, symmetric
@@ -53,11 +53,7 @@ class Potts(DiscreteTarget):
             raise ValueError(
                 f"Potts needs a field of shape {(self.dim, values)} or ({values},); got {tuple(field.shape)}."
             )
-        for name, tensor in (("coupling", coupling), ("field", field)):
-            if isinstance(tensor, nn.Parameter):
-                self.register_parameter(name, tensor)
-            else:
-                self.register_buffer(name, tensor.clone())
+        self.hold(coupling=coupling, field=field)
 
     @classmethod
     def lattice(

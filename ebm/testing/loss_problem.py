@@ -2,8 +2,10 @@
 
     E_θ(y) = ½ Σ_k θ_k (q_kᵀy)²,        data N(0, Q diag(1/θ*) Qᵀ),        θ* the precisions
     E_θ(x, y) = -θ_1 x·y + ½ θ_2 |y|²,   (x, y) of correlation ρ,  θ* = (ρ, ρ²)/(1 - ρ²)
+    E_θ(y) = ½|y|² + log(1 + e^{θ_2}) - log(e^{θ_1 y_1 + θ_2} + e^{-θ_1 y_1}) + ½θ_1²,      data of two modes
 
-The second is that of pairs, where log p(y|x)/p(y) is what can be learned.
+The second is that of pairs, where log p(y|x)/p(y) is what can be learned. The third has modes at ±θ_1 along
+the first axis, the one on the right with the weight σ(θ_2).
 """
 
 from __future__ import annotations
@@ -127,6 +129,37 @@ class Correlations(LossProblem):
     def truth(self, dim: int) -> Tensor:
         ratio = torch.tensor([CORRELATION, CORRELATION**2], dtype=torch.float64)
         return ratio / (1 - CORRELATION**2)
+
+
+class TwoModes(Energy):
+    """E(y) = -log Σ of the modes N(±θ_1 e_1, I), weights σ(±θ_2), times (2π)^{D/2}: log Z = ½ D log 2π."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor([1.0, 0.0], dtype=torch.float64))
+
+    def forward(self, y: Tensor) -> Tensor:
+        place, odds = self.theta
+        on_the_right = -0.5 * (y[:, 0] - place).square() + nn.functional.logsigmoid(odds)
+        on_the_left = -0.5 * (y[:, 0] + place).square() + nn.functional.logsigmoid(-odds)
+        return 0.5 * y[:, 1:].square().sum(1) - torch.logaddexp(on_the_right, on_the_left)
+
+
+class Modes(LossProblem):
+    """Data of two modes that overlap, whose place and weight are to be found."""
+
+    def energy(self, dim: int) -> Energy:
+        return TwoModes()
+
+    def data(self, dim: int, rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+        y = torch.randn(rows, dim, generator=generator, dtype=torch.float64)
+        place, odds = self.truth(dim)
+        right = torch.rand(rows, generator=generator, dtype=torch.float64) < odds.sigmoid()
+        y[:, 0] += torch.where(right, place, -place)
+        return {"y": y}
+
+    def truth(self, dim: int) -> Tensor:
+        return torch.tensor([1.4, 0.8], dtype=torch.float64)
 
 
 def box(generator: torch.Generator) -> Tensor:

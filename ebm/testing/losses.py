@@ -7,6 +7,8 @@ Its value and terms are finite numbers, in the precision of the data, and the sa
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +46,8 @@ def check_loss(member: LossMember) -> None:
 def check_value(member: LossMember) -> None:
     """Loss and terms are finite numbers, the terms detached; the same generator gives the same numbers."""
     loss, energy, data = example(member, 2, 12)
-    output, again = called(loss, energy, data), called(loss, energy, data)
+    twin = copy.deepcopy(loss)  # for one with a state, such as chains that go on
+    output, again = called(loss, energy, data), called(twin, energy, data)
     require(Wrong, isinstance(output, LossOutput), f"{loss.label} returns LossOutput(loss, terms).")
     require(Wrong, output.loss.requires_grad, f"{loss.label} has a gradient by the energy's parameters.")
     require(Wrong, ON_DATA in output.terms, f"{loss.label} reports the energy on the data.")

@@ -116,7 +116,7 @@ def test_an_energy_of_answers_has_a_network_that_reads_the_question() -> None:
     output = loss(fits, seeded(3), x=x, y=y)
     noise = torch.rand(5, 1, generator=seeded(3), dtype=DOUBLE)
     made = loss.network(noise, x)
-    assert float(output.terms[OFF_DATA]) == pytest.approx(float(fits(x=x, y=made).mean()))
+    assert float(output.terms[OFF_DATA]) == pytest.approx(fits(x=x, y=made).mean().item())
     assert float(output.terms[ON_DATA]) == pytest.approx(float(fits(x=x, y=y).mean()))
 
 

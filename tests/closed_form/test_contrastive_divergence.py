@@ -25,6 +25,7 @@ from ebm.loss import Loss
 from ebm.train import fit
 
 DOUBLE = torch.float64
+STEP = 0.1  # of Langevin
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -80,7 +81,7 @@ def test_long_chains_give_the_gradient_of_the_likelihood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "dim"), [("CD", 1), ("CD", 2), ("CD", 8), ("PCD", 1), ("PCD", 2), ("PCD", 8), ("improved", 2)]
+    ("kind", "dim"), [(kind, dim) for kind in ("CD", "PCD", "improved") for dim in (1, 2, 8)]
 )
 def test_a_gaussian_is_found(kind: str, dim: int) -> None:
     root = torch.eye(dim, dtype=DOUBLE) + 0.3 / dim**0.5 * torch.randn(
@@ -88,18 +89,21 @@ def test_a_gaussian_is_found(kind: str, dim: int) -> None:
     )
     y, truth = data(1000, dim) @ root, torch.linalg.inv(root.T @ root)
     exact = torch.linalg.inv(torch.cov(y.T, correction=0).view(dim, dim))  # where the likelihood is greatest
+    if kind == "improved":  # Langevin of step ε has the precision Λ - ½εΛ² in the end, not Λ
+        s, axes = torch.linalg.eigh(exact)
+        exact = axes @ torch.diag((1 - (1 - 2 * STEP * s).sqrt()) / STEP) @ axes.T
     loss: Loss = {
-        "CD": lambda: ContrastiveDivergence(MALA(0.15), 10),
-        "PCD": lambda: PersistentContrastiveDivergence(MALA(0.15), buffer(dim, 1000), 5),
+        "CD": lambda: ContrastiveDivergence(MALA(0.15), 4),
+        "PCD": lambda: PersistentContrastiveDivergence(MALA(0.15), buffer(dim, 1000), 3),
         # with the paper's weights on the other terms it is another loss
         "improved": lambda: ImprovedContrastiveDivergence(
-            0.02, buffer(dim, 1100), 20, divergence=0.0, entropy=0.0
+            STEP, buffer(dim, 1100), 3, divergence=0.0, entropy=0.0
         ),
     }[kind]()
     bowl, late = Bowl(dim), []
 
     def watch(step: int, history: object) -> None:
-        if step > 100:
+        if step > 50:
             late.append(0.5 * (bowl.precision + bowl.precision.T).detach())
 
     fit(
@@ -107,17 +111,17 @@ def test_a_gaussian_is_found(kind: str, dim: int) -> None:
         loss,
         y,
         optimizer=partial(torch.optim.SGD, lr=0.4),
-        steps=200,
+        steps=120,
         batch_size=1000,
         callbacks=[watch],
         generator=seeded(3),
         progress=False,
     )
     found = torch.stack(late).mean(0)
-    # the standard error of a precision from n rows: √((Λ_ii Λ_jj + Λ_ij²) / n); Langevin adds bias
+    # the standard error of a precision from n rows: √((Λ_ii Λ_jj + Λ_ij²) / n)
     d = truth.diagonal()
     error = ((d[:, None] * d[None] + truth**2) / len(y)).sqrt()
-    assert bool(((found - exact).abs() < (4 if kind != "improved" else 6) * error).all())
+    assert bool(((found - exact).abs() < 4 * error).all())
 
 
 def test_the_way_through_the_sampler_is_that_of_the_paper() -> None:
@@ -261,10 +265,7 @@ def test_bad_input_is_told() -> None:
     with pytest.raises(TypeError, match="'y' is missing"):
         ContrastiveDivergence(Langevin(0.1))(Bowl(2), x=y)
     falls = Bowl(2, -50.0)
-    with (
-        pytest.warns(RuntimeWarning, match="NaN or infinite"),
-        pytest.raises(ValueError, match="left the points where the energy is finite"),
-    ):
+    with pytest.raises(ValueError, match="left the points where the energy is finite"):
         ContrastiveDivergence(Langevin(1.0), 400)(falls, seeded(), y=y)
 
 

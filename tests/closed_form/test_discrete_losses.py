@@ -274,6 +274,19 @@ def test_the_gradient_of_the_likelihood_is_data_minus_model() -> None:
     torch.testing.assert_close(target.coupling.grad, pairs)
 
 
+def test_the_gradient_of_a_potts_model_is_data_minus_model() -> None:
+    """The same for one-hot sites, by enumeration: J_ij against ⟨[y_i = y_j]⟩, h_ik against ⟨[y_i = k]⟩."""
+    target = Potts(nn.Parameter(couplings(3)), 3, nn.Parameter(draw(3, 3, seed=1)))
+    y = target.states[torch.randint(27, (9,), generator=torch.Generator().manual_seed(5))]
+    MaximumLikelihood(Finite(target.states, normalized=False))(target, y=y).loss.backward()
+    states, p = target.states, target.probabilities
+    assert p.sum() == pytest.approx(1) and states.shape == (27, 3, 3)
+    torch.testing.assert_close(target.field.grad, torch.tensordot(p, states, 1) - y.mean(0))
+    agree = torch.einsum("nik,njk->nij", states, states)  # [y_i = y_j]
+    of_data = torch.einsum("nik,njk->ij", y, y) / len(y)
+    torch.testing.assert_close(target.coupling.grad, 0.5 * (torch.tensordot(p, agree, 1) - of_data))
+
+
 def test_the_gap_grows_from_an_untrained_start() -> None:
     target, theta = true_model(5, 1.0)
     y = target.exact_samples(500, torch.Generator().manual_seed(0))

@@ -17,9 +17,10 @@ from ebm.contrastive import (
     PseudoLikelihood,
     ReplayBuffer,
 )
-from ebm.infer import BlockGibbs, Enumerate, Gibbs, GibbsWithGradients
+from ebm.infer import BlockGibbs, Enumerate, Gibbs, GibbsWithGradients, log_partition
 from ebm.infer.starts import Bits
 from ebm.nodes import AllChoices, Finite
+from ebm.targets import Ising
 from ebm.train import fit
 
 DOUBLE = torch.float64
@@ -162,3 +163,26 @@ def test_bad_machines_are_told() -> None:
     rbm = machine()
     with pytest.raises(TypeError, match="gradients at zeros and ones, and y holds Choices"):
         sample(rbm.free_energy, Choices(torch.zeros(2, 5).long(), 2), BlockGibbs(), num_samples=1)
+
+
+@pytest.mark.parametrize("method", [Gibbs(), GibbsWithGradients()], ids=["Gibbs", "Gibbs with gradients"])
+def test_annealed_importance_brackets_log_z(method: Gibbs | GibbsWithGradients) -> None:
+    """From independent bits to the machine and back; the estimate within 4 of its standard errors."""
+    rbm, chains, g = machine(scale=1.5), 500, seeded(8)
+    y, _, energies = table(rbm)
+    seen = torch.softmax(-energies.flatten(), 0).view_as(energies).sum(1)
+    exact, base = (
+        y[torch.multinomial(seen, chains, True, generator=g)],
+        Ising(torch.zeros(5, 5, dtype=DOUBLE)),
+    )
+    found = log_partition(rbm.free_energy, base, method, betas=8, chains=chains, exact=exact, generator=g)
+    log_z, weights = float(rbm.log_z().detach()), found.log_weights.exp()
+    error = float(weights.std() / weights.mean()) / math.sqrt(chains)
+    assert error < 0.05 and abs(float(found.estimate) - log_z) < 4 * error
+    for bound, log_weights, sign in (
+        (found.lower, found.log_weights, 1),
+        (found.upper, found.back_log_weights, -1),
+    ):
+        off = sign * (log_z - float(bound)) / (float(log_weights.std()) / math.sqrt(chains))
+        assert off > 2  # on its side, by more than chance
+    assert float(found.upper - found.lower) < 1
