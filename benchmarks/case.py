@@ -37,6 +37,9 @@ class Case:
         peer: the peer's module, such as "sklearn.linear_model"; one that isn't installed is skipped aloud.
             None for a hand-written loop, which then gets None in the module's place.
         distribution: the name under which pip knows the peer, if it isn't that of the module.
+        python: an environment variable that holds the path of a Python with the peer, where the two can't
+            live together ("EBMKIT_PYTHON": its import name is `ebm`, too). The peer's side then runs there,
+            and `import` finds what that Python has installed before this repository.
         unit: what is compared: "s", the median time of a call; "cpu s", the median time that a call kept a
             processor busy, which other programs on the machine disturb less; or "MiB", the memory that the
             calls took at their peak beyond what the process held before (1 MiB if less).
@@ -55,6 +58,7 @@ class Case:
     objection: Callable[[Answers, Answers], str] = no_objection
     peer: str | None = None
     distribution: str | None = None
+    python: str | None = None
     unit: Literal["s", "cpu s", "MiB"] = "s"
     at_least: float | None = None
     at_most: float | None = None

@@ -24,6 +24,11 @@ from benchmarks.machine import commit, machine, versions
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+ELSEWHERE = """
+import os, runpy, sys
+sys.path += sys.argv.pop(1).split(os.pathsep)  # last, so that the peer is found before what has its name here
+runpy.run_module("benchmarks.side", run_name="__main__", alter_sys=True)
+"""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -88,7 +93,7 @@ def run_module(
         records.append(run_case(case, module, plan, say))
     if results is None:
         return records
-    peers = [each.distribution or (each.peer or "").split(".")[0] for each in cases]
+    peers = [each.distribution or (each.peer or "").split(".")[0] for each in cases if not each.python]
     document = {
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,7 +122,7 @@ def run_case(case: Case, module: str, plan: Plan, say: Callable[[str], None]) ->
         was measured or why not.
     """
     record: dict[str, Any] = {"name": case.name, "peer": case.peer, "unit": case.unit, "target": case.target}
-    missing = _missing(case.peer)
+    missing = _missing(case)
     if missing:
         say(f"  SKIPPED: {missing}")
         return {**record, "status": "skipped", "reason": missing}
@@ -152,6 +157,7 @@ def _summary(case: Case, seen: dict[str, list[dict[str, Any]]]) -> dict[str, Any
             "cpu_seconds": _spread([statistics.median(each["cpu_seconds"]) for each in runs]),
             "peak_mib": max(each["peak_mib"] for each in runs),
             "extra_mib": max(each["extra_mib"] for each in runs),
+            **({"versions": runs[-1]["versions"]} if "versions" in runs[-1] else {}),
         }
         for side, runs in seen.items()
     }
@@ -170,22 +176,44 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def _missing(peer: str | None) -> str:
+def _missing(case: Case) -> str:
     """Why a peer can't be compared with, or "". Only its top package is imported here, if anything is."""
-    if peer is None:
+    if case.peer is None:
         return ""
+    if case.python is not None:
+        return _missing_elsewhere(case.distribution or case.peer.split(".")[0], case.python)
     try:
-        found = importlib.util.find_spec(peer) is not None
+        found = importlib.util.find_spec(case.peer) is not None
     except ImportError:
         found = False
-    return "" if found else f"{peer} is not installed (make bench installs the peers that pip can)"
+    return "" if found else f"{case.peer} is not installed (make bench installs the peers that pip can)"
+
+
+def _missing_elsewhere(distribution: str, variable: str) -> str:
+    """The same of a peer that has a Python of its own."""
+    cure = f"has no {distribution} (benchmarks/README.md says how to make a Python for it)"
+    interpreter = os.environ.get(variable)
+    if not interpreter:
+        return f"{variable} is not set: this Python {cure}"
+    look = f"import importlib.metadata as m; m.version({distribution!r})"
+    try:
+        found = subprocess.run([interpreter, "-I", "-c", look], capture_output=True, check=False)
+    except OSError as error:
+        return f"{variable} is {interpreter}, which does not run: {error.strerror}"
+    return "" if found.returncode == 0 else f"{variable} is {interpreter}, which {cure}"
 
 
 def _run_side(case: Case, module: str, side: str, plan: Plan) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.side", module, case.name, side]
-    command += [f"--{name}={getattr(plan, name)}" for name in ("threads", "repeats", "warmup")]
     path = os.pathsep.join(each for each in (str(ROOT), os.environ.get("PYTHONPATH", "")) if each)
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(plan.threads)) | {"PYTHONPATH": path}
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(plan.threads))
+    if case.python is not None and side == "theirs":
+        command = [os.environ[case.python], "-P", "-c", ELSEWHERE, path]
+        environment.pop("PYTHONPATH", None)
+    else:
+        command = [sys.executable, "-m", "benchmarks.side"]
+        environment["PYTHONPATH"] = path
+    command += [module, case.name, side]
+    command += [f"--{name}={getattr(plan, name)}" for name in ("threads", "repeats", "warmup")]
     if case.unit == "MiB":  # glibc then maps each larger block by itself and gives it back when freed
         environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
     try:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case
+from benchmarks.machine import versions
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ def timed(case: Case, side: str, threads: int, repeats: int, warmup: int) -> dic
 
     Returns:
         seconds and cpu_seconds (one per repetition), peak_mib (of the process), extra_mib (what the calls
-        took beyond what was held after setup and warm-up), check.
+        took beyond what was held after setup and warm-up), check; versions, if this Python is the peer's own.
     """
     peer = importlib.import_module(case.peer) if case.peer and side == "theirs" else None
     torch = sys.modules.get("torch")  # not every peer needs it
@@ -74,12 +75,14 @@ def timed(case: Case, side: str, threads: int, repeats: int, warmup: int) -> dic
         seconds.append(time.perf_counter() - start)
         cpu_seconds.append(time.process_time() - cpu_start)
     peak = _peak_mib()
+    elsewhere = case.python is not None and side == "theirs"
     return {
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "peak_mib": peak,
         "extra_mib": peak - held,
         "check": {name: float(value) for name, value in case.check(state, result).items()},
+        **({"versions": versions([case.distribution or str(case.peer), "torch"])} if elsewhere else {}),
     }
 
 
