@@ -23,6 +23,10 @@ from ebm.show import style
 from ebm.show.style import BLUE, GRAY
 from ebm.train import fit
 
+ALT = (
+    "A ball may bounce to the left or to the right: without a latent a predictor says a blur of both, "
+    "with one it says either."
+)
 STEPS, BATCH, ROWS = 800, 64, 3
 COLD, WARM = 3.0, 1.0
 

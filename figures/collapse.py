@@ -25,6 +25,10 @@ from ebm.regularized import NoisyAutoEncoder
 from ebm.show import landscape, style
 from ebm.train import fit
 
+ALT = (
+    "One network trained three ways on the same data: pushing the energy down only makes it flat; "
+    "contrastive and regularized training keep it low on the data alone."
+)
 WIDTH, CODE, STEPS = 96, 8, 1500
 NOISE = 0.3  # of the contrastive loss, in units of the data
 TEMPERATURE = 0.02  # T, for the report: energies that differ by less count as one

@@ -34,6 +34,10 @@ from ebm.show import energy_on_grid, style
 from ebm.show.style import ENERGY_MAP, GRAY, GREEN, ORANGE, PURPLE, VERMILION
 from ebm.train import fit
 
+ALT = (
+    "One VAE, its regularizer's strength turned from 0.01 to 316: with too little of it z explains "
+    "everything and the energy is flat; with too much z says nothing; the report's verdict says which."
+)
 STRENGTHS = [10 ** (-2 + 0.5 * k) for k in range(10)]
 SHOWN = range(0, 10, 2)  # their landscapes are drawn
 NOISE, FIRST, STEPS, NATS, SIDE = 0.1, 400, 150, 10.0, 81

@@ -18,6 +18,10 @@ from ebm.nodes import Finite
 from ebm.show import landscape, style
 from ebm.targets import Ellipse, ellipse_data
 
+ALT = (
+    "The ellipse model's free energy at six inverse temperatures: a ring of low energy at the coldest, "
+    "which shrinks to a segment and then to a point as the temperature rises."
+)
 BETAS = (math.inf, 4.0, 1.0, 0.45, 0.3, 0.15)
 
 

@@ -28,6 +28,10 @@ from ebm.show import style
 from ebm.show.feature_rgb import feature_rgb, mosaic
 from ebm.train import fit
 
+ALT = (
+    "Digits, and the same digits in the colors of their patches' codes: noise for random features, "
+    "parts of strokes in one color after a short training of I-JEPA."
+)
 SHOWN, STEPS = 16, 250
 
 

@@ -29,6 +29,11 @@ from ebm.world import KnownDynamics, PointMass
 from ebm.world.model import ModelState, moving
 from ebm.world.point_mass import CENTER, DT, GOAL, RADIUS
 
+ALT = (
+    "A point mass goes around a disc that it must not touch, from five starts; in wind that the model "
+    "does not know, a brake acts; the energy of a first action with the part that the guardrail "
+    "forbids."
+)
 HORIZON, STEPS, HELD = 16, 36, 8
 STARTS = torch.tensor([[-1.5, y, 0.0, 0.0] for y in (-0.8, -0.35, 0.0, 0.35, 0.8)])
 WIND, BLOWS = torch.tensor([0.0, 0.0, 0.0, -0.06]), range(4, 12)  # a push, and in which steps

@@ -12,8 +12,13 @@ from matplotlib.figure import Figure
 
 from ebm import energy, minimize
 from ebm.infer import GradientDescent
-from ebm.show import landscape, style, trajectory
+from ebm.show import landscape, style, traced, trajectory
 from ebm.show.style import GREEN, ORANGE, SKY, VERMILION
+
+ALT = (
+    "An energy over x and y that is low along a folded curve; from five starting points inference goes "
+    "down in y, to different answers for the same x."
+)
 
 
 @energy
@@ -33,9 +38,7 @@ def draw() -> Figure:
             folded, ("x", "y"), figure.subplots(), (-2.0, 2.0, -2.0, 2.0), ceiling=1.5, label="E(x, y)"
         )
         colors = (VERMILION, ORANGE, VERMILION, SKY, GREEN)
-        for row, color in enumerate(colors):
-            path = solution.trace.value[:, row]
-            trajectory(torch.cat([x[row].expand(len(path), 1), path], 1), ax, color=color)
+        trajectory(traced(solution, ("x", "y"), {"x": x}), ax, color=colors)
         ax.set(
             title="Inference: given x, go down in y",
             xlabel="x (observed)",

@@ -23,6 +23,10 @@ from ebm.show import style
 from ebm.solution import one_tensor
 from ebm.train import fit
 
+ALT = (
+    "Squared error of sparse codes against depth: a few learned layers of LISTA are nearer than as many "
+    "steps of ISTA or FISTA."
+)
 SIZE, ATOMS, SPARSITY, TRAINED, HELD_OUT = 8, 128, 0.05, 8000, 1000
 DEPTHS = (1, 2, 3, 5, 8)
 STEPS, BATCH = 300, 256

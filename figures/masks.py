@@ -23,6 +23,10 @@ from ebm.show import style
 from ebm.show.feature_rgb import mosaic
 from ebm.show.style import BLUE, GRAY, GREEN, ORANGE, VERMILION
 
+ALT = (
+    "Photographs and a clip with the patches that I-JEPA and V-JEPA hide from the encoder, beside "
+    "histograms of the shares that are hidden."
+)
 GRID, PATCH, DRAWS, BATCHES, BATCH = 14, 30, 400, 60, 64
 RANGES = {"short range": (8, 0.15), "long range": (2, 0.7)}
 BLOCKS = (BLUE, ORANGE, GREEN, VERMILION)

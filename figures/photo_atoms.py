@@ -21,12 +21,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ebm.data import photo_patches
-from ebm.demo.drawing import show_mosaic
 from ebm.measure.gabor import GaborFit, gabor_fit
 from ebm.regularized import PCA, SparseCoding
-from ebm.show import style
+from ebm.show import filters, style
 from ebm.show.style import BLUE, GRAY, GREEN, ORANGE, PURPLE
 
+ALT = (
+    "Atoms that sparse coding learned from photographs, each beside the Gabor function nearest to it: "
+    "the median correlation is 0.94; of principal components 0.64, of white noise 0.37."
+)
 SIDE, ATOMS, SPARSITY, STEPS = 12, 144, 0.1, 80
 FLATTEST = 0.2  # share of the patches left out: sky and blurred background
 LEARNED = "atoms of sparse coding"
@@ -67,10 +70,9 @@ def pictures() -> dict[str, Tensor]:
 
 def show(axes: Sequence[Axes], atoms: Tensor, fit: GaborFit) -> None:
     """Atoms and their Gabors, the best fits first."""
-    order = fit.correlation.argsort(descending=True)
     titles = (f"{len(atoms)} atoms learned from photographs", "the Gabor function nearest to each")
     for ax, each, title in zip(axes, (atoms, fit.picture.flatten(1)), titles, strict=True):
-        show_mosaic(ax, each[order], SIDE)
+        filters(each, ax, columns=SIDE, order=fit.correlation, shared=False)
         ax.set_title(title)
 
 

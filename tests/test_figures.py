@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 FIGURES = Path(__file__).parent.parent / "figures"
+README = FIGURES.parent / "README.md"
 SCRIPTS = sorted(path for path in FIGURES.glob("[a-z]*.py"))
 LONG = {"contrastive_zoo", "dimension", "safeguards", "zoo"}  # most of a minute and more; `make test-full`
 
@@ -47,6 +49,14 @@ def test_a_script_has_its_picture_and_numbers(script):
     if (numbers := script.with_suffix(".json")).exists():
         leaves = list(_leaves(json.loads(numbers.read_text(encoding="utf-8"))))
         assert leaves and all(math.isfinite(x) for x in leaves if isinstance(x, float))
+
+
+@pytest.mark.parametrize("script", [s for s in SCRIPTS if s.stem not in LONG], ids=lambda path: path.stem)
+def test_a_picture_is_told_to_those_who_cannot_see_it(script):
+    alt = runpy.run_path(str(script))["ALT"]
+    assert re.fullmatch(r"\S[^\n]{60,400}\.", alt), alt  # a sentence or two
+    told = re.findall(rf"!\[([^\]]+)\]\(figures/{script.stem}\.png\)", README.read_text(encoding="utf-8"))
+    assert set(told) <= {alt}
 
 
 def _leaves(value: Any) -> Iterator[Any]:
