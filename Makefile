@@ -12,7 +12,7 @@ GPU_SCALE := --steps 30000 --batch 512 --windows 1000000 --hidden 256
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo lab test test-full lint bench bench-two-rooms gpu-two-rooms figures notebooks gpu-check clean
+.PHONY: help demo lab test test-full browser chromium lint bench bench-two-rooms gpu-two-rooms figures notebooks gpu-check clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -27,10 +27,26 @@ lab: $(VENV)/.stamp-tutorials ## open the tutorials in JupyterLab
 	$(BIN)/jupyter lab tutorials/ $(ARGS)
 
 test: $(VENV)/.stamp-dev ## run the tests, slow ones left out (ARGS="-k langevin" chooses)
-	$(PY) -m pytest -n 2 -m "not slow" $(ARGS)
+	$(PY) -m pytest -n 2 -m "not slow" --ignore tests/browser $(ARGS)
+	$(if $(ARGS),,$(MAKE) --no-print-directory browser)
 
 test-full: $(VENV)/.stamp-dev ## run all tests
-	$(PY) -m pytest -n 2 $(ARGS)
+	$(PY) -m pytest -n 2 --ignore tests/browser $(ARGS)
+	$(if $(ARGS),,$(MAKE) --no-print-directory browser)
+
+# By themselves, in one process: one JupyterLab and one Chromium serve all browser tests, and want both cores.
+browser: $(VENV)/.stamp-dev chromium ## test the explorers in a real browser (gets Debian's chromium if it may)
+	$(PY) -m pytest tests/browser $(ARGS)
+
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || [ -n "$$EBM_CHROMIUM" ] || { \
+	  if [ "$$(id -u)" = 0 ]; then as=; else as="sudo -n"; fi; \
+	  echo "make: no chromium here; installing Debian's (apt-get)"; \
+	  command -v apt-get >/dev/null && $$as apt-get update -qq && \
+	    $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	      chromium fonts-dejavu-core >/dev/null; \
+	} || echo "make: chromium could not be installed, so the browser tests are skipped: install it by hand (as by" \
+	  "\`sudo apt-get install chromium\`), or name a Chrome in EBM_CHROMIUM." >&2
 
 lint: $(VENV)/.stamp-dev ## check style and types
 	$(BIN)/ruff check .
@@ -50,7 +66,7 @@ gpu-two-rooms: ## the same on CUDA, with python3's own torch if it has one, else
 	fi
 
 figures: $(VENV)/.stamp-base ## remake every figure from its script
-	set -e; for script in figures/[a-z]*.py; do echo "$$script"; $(PY) "$$script"; done
+	set -e; for script in figures/[a-z]*.py; do echo "$$script"; PYTHONPATH=. $(PY) "$$script"; done
 
 notebooks: $(VENV)/.stamp-dev ## remake the notebooks from tutorials/*.py
 	$(PY) tutorials/build.py

@@ -1,4 +1,4 @@
-"""The command line: `ebm demo`, `ebm info`, `ebm --help` (or `python -m ebm ...`)."""
+"""The command line: `ebm demo`, `ebm course check`, `ebm info`, `ebm --help` (or `python -m ebm ...`)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from ebm import __version__, demo
+from ebm.course.command import add_course, run_course
 from ebm.data import data_folders, fashion, find_data
 
 PARTS = demo.PARTS
@@ -32,6 +33,7 @@ examples:
   ebm demo                            all four parts, about 8 minutes; open the index.html it names
   ebm demo --quick --out /tmp/look    the same on less data
   ebm demo --only samplers            one part
+  ebm course check 01_mine.ipynb      run the exercises of a chapter, print the score
   ebm info                            versions, devices, and which data sets are found
 
 from Python:
@@ -56,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words[0].startswith("-") and words[0] not in commands:
         return _unknown(words[0], commands)
     args = parser.parse_args(words)
+    if args.command == "course":
+        return run_course(args)
     return _demo(args) if args.command == "demo" else _info()
 
 
@@ -88,6 +92,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     show.add_argument("--seed", type=_seed, default=0, help="of all randomness, 0 or more (default: 0)")
     show.add_argument("--quick", action="store_true", help="less data and fewer steps: seconds, not minutes")
 
+    add_course(commands)
     commands.add_parser(
         "info",
         help="versions, devices, and which data sets are found where",
@@ -104,7 +109,11 @@ def _seed(text: str) -> int:
 
 def _unknown(word: str, commands: Sequence[str]) -> int:
     near = difflib.get_close_matches(word, commands, n=1)
-    guess = f"did you mean `ebm {near[0]}`?" if near else f"the commands are {' and '.join(commands)}."
+    guess = (
+        f"did you mean `ebm {near[0]}`?"
+        if near
+        else f"the commands are {', '.join(commands[:-1])} and {commands[-1]}."
+    )
     return _fail(f"ebm: there is no command {word!r}; {guess} `ebm --help` tells more.", 2)
 
 

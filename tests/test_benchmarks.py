@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,36 @@ def test_a_missing_peer_is_skipped_aloud(bench) -> None:
     assert ran["status"] == "done"
     assert fake.written["versions"]["no_such_peer"] is None
     assert "skipped: no_such_peer.inner" in cli.table({"fake": [skipped, ran]})
+
+
+def test_a_peer_with_a_python_of_its_own(bench, monkeypatch, tmp_path: Path) -> None:
+    names = 'peer="colorsys", distribution="pytest", python="PEER_PYTHON"'
+    fake = bench(f'[Case("own", ours, theirs, setup, check, {names})]')
+    (tmp_path / "colorsys.py").write_text("raise ImportError('that of this repository')")
+    monkeypatch.setenv("PEER_PYTHON", sys.executable)
+    (record,) = fake.run(Plan(rounds=1, repeats=1, warmup=0))
+    assert record["status"] == "done", record  # the standard library's, although our path has another
+    assert fake.log.read_text().splitlines() == ["ours 1", "theirs colorsys"]
+    assert record["theirs"]["versions"]["pytest"] == pytest.__version__ and "versions" not in record["ours"]
+    assert "pytest" not in fake.written["versions"]  # which are those of this Python
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", "PEER_PYTHON is not set: this Python has no no-such"),
+        ("/no/python", "PEER_PYTHON is /no/python, which does not run"),
+        (sys.executable, f"PEER_PYTHON is {sys.executable}, which has no no-such"),
+    ],
+)
+def test_a_missing_python_of_a_peer_is_skipped_aloud(bench, monkeypatch, value: str, reason: str) -> None:
+    monkeypatch.setenv("PEER_PYTHON", value)
+    fake = bench(
+        '[Case("a", ours, theirs, peer="x", distribution="no-such", setup=setup, python="PEER_PYTHON")]'
+    )
+    (record,) = fake.run(FAST)
+    assert record["status"] == "skipped" and reason in record["reason"]
+    assert any(f"SKIPPED: {reason}" in line for line in fake.said)
 
 
 def test_a_side_that_breaks_or_hangs_is_an_error_with_its_last_words(bench) -> None:

@@ -35,7 +35,7 @@ FLOORS = {
     4: "contrastive joint regularized",
     5: "jepa world",
     6: "plan",
-    8: " show testing demo __main__",
+    8: " show testing demo course __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(" ")}
 

@@ -91,7 +91,8 @@ def test_mistakes_in_the_words_exit_with_2(
 
 
 @pytest.mark.parametrize(
-    ("word", "hint"), [("dmeo", "did you mean `ebm demo`?"), ("train", "the commands are demo and info.")]
+    ("word", "hint"),
+    [("dmeo", "did you mean `ebm demo`?"), ("train", "the commands are demo, course and info.")],
 )
 def test_an_unknown_command_is_answered_with_the_right_ones(
     word: str, hint: str, capsys: pytest.CaptureFixture[str]
@@ -108,7 +109,7 @@ def test_help_names_every_command_and_gives_examples(capsys: pytest.CaptureFixtu
         cli.main(["--help"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == bare
-    assert all(word in bare for word in ("demo", "info", "--version", "examples:", "An energy is"))
+    assert all(word in bare for word in ("demo", "course", "info", "--version", "examples:", "An energy is"))
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

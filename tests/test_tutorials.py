@@ -1,101 +1,132 @@
-"""Every chapter runs with its solutions, in step with its notebook; blanks and wrong answers fail."""
+"""Every chapter runs with its solutions, in step with its notebook; blanks and wrong answers fail.
+
+A chapter NN is tutorials/NN_name.py, its solutions, tutorials/checks/chNN.py and tests/course/wrong_NN.py:
+these tests take every chapter that they find.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import math
+import ast
+import json
+import runpy
+import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
-import nbclient
 import pytest
-import torch
 
-TUTORIALS = Path(__file__).parent.parent / "tutorials"
-sys.path.insert(0, str(TUTORIALS))  # the notebooks run in that folder, and import `checks` from it
+from ebm.course import define, load_checks, run_check
 
-spec = importlib.util.spec_from_file_location("tutorials_build", TUTORIALS / "build.py")
-build = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(build)
+TESTS = Path(__file__).parent / "course"
+TUTORIALS = Path(__file__).parents[1] / "tutorials"
+SECONDS, TOGETHER = 60, 300
 
-CHAPTERS = build.sources()
-CHAPTER_01 = next(path for path in CHAPTERS if path.name.startswith("01"))
+build = runpy.run_path(str(TESTS / "host.py"))["load_build"]()
+CHAPTERS = {path.name[:2]: path for path in build.sources()}
+EXERCISES = [(number, name) for number, path in CHAPTERS.items() for name in build.exercises(path)]
+WRONG = {
+    path.stem[-2:]: runpy.run_path(str(path))["WRONG"] for path in sorted(TESTS.glob("wrong_[0-9][0-9].py"))
+}
+SLIPS = [(number, *slip) for number in CHAPTERS for slip in WRONG.get(number, [])]
+PARTS = (
+    "Predict",
+    "Play",
+    "Derive",
+    "Implement",
+    "Check",
+    "The same with the library",
+    "Collapse",
+    "Further",
+)
+
+each_chapter = pytest.mark.parametrize("number", CHAPTERS)
 
 
-@pytest.mark.parametrize("source", CHAPTERS, ids=lambda p: p.stem)
-def test_notebook_is_in_step_with_its_source(source):
+def solutions(number: str) -> dict[str, str]:
+    return build.exercises(TUTORIALS / "solutions" / CHAPTERS[number].name)
+
+
+def checks(number: str) -> dict[str, Any]:
+    return load_checks(TUTORIALS / "checks" / f"ch{number}.py")
+
+
+@each_chapter
+def test_notebook_is_in_step_with_its_source(number):
+    source = CHAPTERS[number]
     assert source.with_suffix(".ipynb").read_text(encoding="utf-8") == build.text(build.notebook(source)), (
         "run `make notebooks`"
     )
 
 
-@pytest.mark.parametrize("source", CHAPTERS, ids=lambda p: p.stem)
-def test_every_exercise_has_a_solution_and_none_is_in_the_notebook(source):
-    blanks, answers = build.exercises(source), build.exercises(TUTORIALS / "solutions" / source.name)
-    assert blanks.keys() == answers.keys() and blanks
+def test_every_notebook_has_a_source():
+    assert {path.stem for path in TUTORIALS.glob("*.ipynb")} == {path.stem for path in CHAPTERS.values()}
+
+
+@each_chapter
+def test_a_chapter_has_its_parts_in_order(number):
+    text = "\n".join(cell.source for cell in build.notebook(CHAPTERS[number]).cells)
+    places = [text.find(f"## {count} · {part}") for count, part in enumerate(PARTS, 1)]
+    assert -1 not in places and places == sorted(places)
+    assert "**You will be able to**" in text and "**You need**" in text and "**It takes**" in text
+    assert "explore(" in text and "SEED = " in text and "real data" in text.lower()
+    assert "pip install" not in text
+
+
+@each_chapter
+def test_every_exercise_has_a_solution_a_check_and_two_wrong_answers(number):
+    blanks, answers = build.exercises(CHAPTERS[number]), solutions(number)
+    assert list(blanks) == list(answers) == list(checks(number)) and len(blanks) >= 2
     assert all("raise NotImplementedError" in code for code in blanks.values())
-    assert all(len(code.splitlines()) <= 11 for code in answers.values())
+    for name, code in answers.items():  # ten lines or fewer, the signature apart
+        (function,) = ast.parse(code).body
+        assert function.name == name and function.end_lineno - function.body[0].lineno + 1 <= 10
+    slips = Counter(exercise for exercise, *_ in WRONG.get(number, []))
+    assert slips.keys() == answers.keys() and min(slips.values()) >= 2
 
 
-@pytest.mark.parametrize("source", CHAPTERS, ids=lambda p: p.stem)
-def test_chapter_runs_with_its_solutions(source):
-    client = nbclient.NotebookClient(
-        build.solved(source),
-        timeout=240,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(TUTORIALS)}},
-    )
-    client.execute()
+def outcome(number: str, exercise: str, code: str) -> None:
+    """Check one exercise, all others solved; raises as the check does."""
+    run_check(checks(number)[exercise], define(solutions(number) | {exercise: code}))
 
 
-def functions(codes: dict[str, str]) -> dict:
-    scope = {"torch": torch, "math": math}
-    for code in codes.values():
-        exec(code, scope)
-    return scope
-
-
-def check_01(scope: dict) -> None:
-    from checks import ch01
-
-    ch01.check_energy_table(scope["energy_table"])
-    ch01.check_free_energy(scope["free_energy"], scope["energy_table"])
-    ch01.check_weight_slope(scope["weight_slope"])
-
-
-def test_solutions_of_01_pass_their_checks():
-    check_01(functions(build.exercises(TUTORIALS / "solutions" / CHAPTER_01.name)))
-
-
-@pytest.mark.parametrize("name", ["energy_table", "free_energy", "weight_slope"])
-def test_blanks_of_01_fail(name):
-    answers = build.exercises(TUTORIALS / "solutions" / CHAPTER_01.name)
-    answers[name] = build.exercises(CHAPTER_01)[name]
+@pytest.mark.parametrize(("number", "exercise"), EXERCISES)
+def test_a_solution_passes_and_a_blank_fails(number, exercise):
+    outcome(number, exercise, solutions(number)[exercise])
     with pytest.raises(NotImplementedError, match="Exercise"):
-        check_01(functions(answers))
+        outcome(number, exercise, build.exercises(CHAPTERS[number])[exercise])
 
 
-WRONG_01 = [
-    ("energy_table", "return (", "return -(", "sign is turned"),
-    ("energy_table", ".square().sum(2)", ".square().mean(2)", "mean over the two coordinates"),
-    ("energy_table", ".square().sum(2)", ".square().sum(2).sqrt()", "its square"),
-    ("energy_table", ".sum(2)", "", "must return shape"),
-    ("free_energy", " - math.log(len(z))", "", "1/N_z is missing"),
-    ("free_energy", "return -(torch", "return (torch", "sign is turned"),
-    ("free_energy", ") / beta", ")", "1/β is missing"),
-    ("free_energy", "table.min(1).values", "table.argmin(1)", "argmin"),
-    ("free_energy", "-(torch.logsumexp(-beta * table, 1) - math.log(len(z))) / beta",
-     "(torch.softmax(-beta * table, 1) * table).sum(1)", "entropy"),
-    ("weight_slope", "-2 *", "2 *", "sign is turned"),
-    ("weight_slope", "-2 *", "-1 *", "factor 2"),
-    ("weight_slope", ".mean(0)", ".sum(0)", "1/N is missing"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "right", "wrong", "message"), WRONG_01, ids=lambda v: str(v)[:24])
-def test_wrong_answers_to_01_are_told_their_slip(name, right, wrong, message):
-    answers = build.exercises(TUTORIALS / "solutions" / CHAPTER_01.name)
-    assert right in answers[name]
-    answers[name] = answers[name].replace(right, wrong)
+@pytest.mark.parametrize(
+    ("number", "exercise", "right", "wrong", "message"), SLIPS, ids=lambda v: str(v)[:24]
+)
+def test_a_wrong_answer_is_told_its_slip(number, exercise, right, wrong, message):
+    code = solutions(number)[exercise]
+    assert right in code
     with pytest.raises(AssertionError, match=message):
-        check_01(functions(answers))
+        outcome(number, exercise, code.replace(right, wrong))
+
+
+def run_all(*words: str) -> dict[str, dict[str, Any]]:
+    """What became of every chapter, all run in one process."""
+    command = [sys.executable, str(TESTS / "host.py"), *words]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=3 * TOGETHER)
+    results = {line["chapter"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert results.keys() == CHAPTERS.keys(), done.stderr[-3000:]
+    assert not any(each["error"] for each in results.values()), "\n".join(
+        f"{number}: {each['error']}" for number, each in results.items() if each["error"]
+    )
+    return results
+
+
+def test_every_chapter_runs_with_its_solutions_in_one_process_without_a_network():
+    results = run_all()
+    assert all(each["passed"] for each in results.values()), results
+    seconds = {number: each["seconds"] for number, each in results.items()}
+    assert max(seconds.values()) <= SECONDS and sum(seconds.values()) <= TOGETHER, seconds
+
+
+@pytest.mark.slow
+def test_every_chapter_runs_to_its_end_with_its_exercises_blank():
+    assert not any(each["passed"] for each in run_all("--blank").values())

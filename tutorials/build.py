@@ -1,6 +1,7 @@
 """Makes the notebooks from their sources: tutorials/NN_name.py -> NN_name.ipynb, without outputs.
 
-They hold no solutions either: `solved(source)` fills the exercises in from solutions/, for the tests.
+They hold no solutions either: `solved(source)` fills the exercises in from solutions/, for the tests. Their
+metadata tell the chapter's number, by which `ebm course check` finds the checks of a renamed notebook.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def notebook(source: Path) -> NotebookNode:
     made.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
+        "ebm_chapter": source.name[:2],
     }
     for number, cell in enumerate(made.cells):
         cell["id"] = f"cell-{number}"
