@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Error, sync_playwright
 
 from benchmarks.machine import commit, machine, versions
 from ebm.show import explorers
@@ -26,18 +26,22 @@ from tests.browser.lab import Lab, chromium
 
 RESULT = Path(__file__).parent / "results" / "explorers.json"
 FIRST_FRAME, ANSWER = 1000.0, 100.0  # ms, the targets
+PATIENCE = {"a first frame": 60_000.0, "an answer": 15_000.0}  # ms, after which we give up and say so
 VERSIONS = ("ebm-lab", "torch", "numpy", "anywidget", "ipywidgets", "jupyterlab", "playwright")
 
 # Runs the cell that is selected; the time until an explorer that has drawn stands in the page.
-SHOW = """async () => {
+SHOW = """async (patience) => {
   const began = performance.now();
   window.jupyterapp.commands.execute("notebook:run-cell");
-  while (!document.querySelector(".ebm-explorer[data-idle='true']")) await new Promise(requestAnimationFrame);
+  while (!document.querySelector(".ebm-explorer[data-idle='true']")) {
+    if (performance.now() - began > patience) throw new Error(`no first frame within ${patience} ms`);
+    await new Promise(requestAnimationFrame);
+  }
   return performance.now() - began;
 }"""
 
 # Moves a handle by arrow keys, or a slider, to and fro; the time until each answer is drawn.
-MOVE = """async (element, repeats) => {
+MOVE = """async (element, [repeats, patience]) => {
   const root = element.closest(".ebm-explorer"), took = [];
   for (let i = 0; i < repeats; i++) {
     const began = performance.now();
@@ -45,7 +49,10 @@ MOVE = """async (element, repeats) => {
       element.value = Math.round(element.max * (0.3 + 0.4 * (i % 2)));
       element.dispatchEvent(new Event("input"));
     } else element.dispatchEvent(new KeyboardEvent("keydown", { key: i % 2 ? "ArrowLeft" : "ArrowRight" }));
-    while (root.dataset.idle !== "true") await new Promise(requestAnimationFrame);
+    while (root.dataset.idle !== "true") {
+      if (performance.now() - began > patience) throw new Error(`no answer within ${patience} ms`);
+      await new Promise(requestAnimationFrame);
+    }
     took.push(performance.now() - began);
     await new Promise((rest) => setTimeout(rest, 20));
   }
@@ -68,6 +75,11 @@ def names() -> list[str]:
     ]
 
 
+def say(words: str) -> None:
+    """A line of progress, apart from the results."""
+    print(words, file=sys.stderr, flush=True)
+
+
 def summary(times: Sequence[float]) -> dict[str, float]:
     """Median and 95th percentile of times, in ms.
 
@@ -83,16 +95,18 @@ def summary(times: Sequence[float]) -> dict[str, float]:
 def measure(name: str, lab: Lab, browser: Browser, repeats: int) -> dict[str, Any]:
     """One explorer: its first frame, and what each of its handles and sliders takes, in ms."""
     page = ExplorerPage(browser.new_page(viewport={"width": 1400, "height": 1000}))
+    say(f"{name}: opening")
     page.open(lab.write(name, f"from ebm.show.explorers import {name}, explore", f"explore({name}())"))
-    page.page.evaluate("void window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
-    page.wait_idle()  # it has imported the package
-    first = float(page.page.evaluate(SHOW))
+    page.run_first()  # it has imported the package
+    first = float(page.page.evaluate(SHOW, PATIENCE["a first frame"]))
+    say(f"{name}: first frame {first:.0f} ms")
     moves = {}
     for kind, found in (("handle", ".ebm-handle"), ("slider", "input[type=range]")):
         for part in page.root.locator(found).evaluate_all("all => all.map(e => e.dataset.name)"):
             element = page.handle(part) if kind == "handle" else page.control(part)
             if element.count():  # moving another may have taken it away
-                moves[f"{kind} {part}"] = summary(element.evaluate(MOVE, repeats))
+                moves[f"{kind} {part}"] = summary(element.evaluate(MOVE, [repeats, PATIENCE["an answer"]]))
+                say(f"{name}: {kind} {part} {moves[f'{kind} {part}']['median']:.0f} ms")
     page.page.close()
     worst = max((move["median"] for move in moves.values()), default=0.0)
     return {
@@ -105,7 +119,7 @@ def measure(name: str, lab: Lab, browser: Browser, repeats: int) -> dict[str, An
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print and record; returns the exit status, 1 where there is no Chromium."""
+    """Measure, print and record; returns the exit status, 1 where there is no Chromium or no answer."""
     parser = argparse.ArgumentParser("python -m benchmarks.explorers_in_browser", description=__doc__)
     parser.add_argument("names", nargs="*", help="which explorers (default: all)")
     parser.add_argument("--repeats", type=int, default=30, help="moves of each handle and slider")
@@ -115,14 +129,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("no chromium here: `make browser` installs Debian's", file=sys.stderr)
         return 1
     rows = []
+    say("starting JupyterLab")
     with (
         tempfile.TemporaryDirectory() as folder,
         Lab(Path(folder) / "lab") as lab,
         sync_playwright() as driver,
     ):
+        say("JupyterLab is up; starting Chromium")
         browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         for name in args.names or names():
-            rows.append(measure(name, lab, browser, args.repeats))
+            try:
+                rows.append(measure(name, lab, browser, args.repeats))
+            except (Error, TimeoutError) as wrong:
+                say(f"{name}: {wrong}\nNothing is recorded. Is the machine busy? JupyterLab's last words:")
+                say(lab.log.read_text()[-2000:])
+                return 1
             print(json.dumps(rows[-1]), flush=True)
         program = browser.version
         browser.close()

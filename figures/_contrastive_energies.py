@@ -49,25 +49,26 @@ class Posed(NamedTuple):
 class Network(Energy):
     """E(y) = f(y) + ½|y|²/9: the bowl keeps exp(-E) integrable and chains at home; f >= 0 if asked."""
 
-    def __init__(self, inputs: int = 2, positive: bool = False) -> None:
+    def __init__(self, positive: bool = False) -> None:
         super().__init__()
-        self.network = mlp(inputs, WIDTH, WIDTH, 1, activation=nn.SiLU, generator=seeded(1))
+        self.network = mlp(2, WIDTH, WIDTH, 1, activation=nn.SiLU, generator=seeded(1))
         self.positive = positive
 
     def forward(self, y: Tensor) -> Tensor:
         f: Tensor = self.network(y).squeeze(1)
-        return (softplus(f) if self.positive else f) + y[:, :2].square().sum(1) / 18
+        return (softplus(f) if self.positive else f) + y.square().sum(1) / 18
 
 
 class Blurred(Energy):
-    """E(y, σ), the network with log σ for a third input."""
+    """E(y, σ) = f(y, log σ)/σ + ½|y|²/9: slopes are the steeper the smaller the noise."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.whole = Network(3)
+        self.network = mlp(3, WIDTH, WIDTH, 1, activation=nn.SiLU, generator=seeded(1))
 
     def forward(self, y: Tensor, sigma: Tensor) -> Tensor:
-        return self.whole(y=torch.cat([y, sigma.log().unsqueeze(1)], 1))
+        f: Tensor = self.network(torch.cat([y, sigma.log().unsqueeze(1)], 1))
+        return f.squeeze(1) / sigma + y.square().sum(1) / 18
 
 
 class Answer(Energy):

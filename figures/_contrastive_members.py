@@ -1,7 +1,8 @@
 """The members of `contrastive_zoo`: each loss, where it pushes up, and the energy that it shapes.
 
-MALA's step and the length of chains are the same for all that run chains; so is the number of steps of all.
-A network that makes points begins with noise all over the box.
+All take the same number of steps. Chains that begin at the data take 10 steps of MALA; persistent ones, which
+begin elsewhere and have to keep up with an energy that changes, take 40. A network that makes points begins
+with noise all over the box.
 Minimum probability flow leaves out neighbors that are data, and so gets small batches, in which few are.
 """
 
@@ -74,7 +75,7 @@ from figures._contrastive_energies import (
     standardized,
 )
 
-STEP, CHAIN = 0.02, 10  # of the chains
+STEP, CHAIN, LONG = 0.05, 10, 40  # of the chains
 
 
 def noise(y: Tensor) -> NormalDensity:
@@ -137,11 +138,11 @@ MEMBERS: dict[str, tuple[str, Callable[[Tensor], Posed]]] = {
     ),
     "persistent CD": (
         "where chains have come",
-        lambda y: density(PersistentContrastiveDivergence(MALA(STEP), buffer(), CHAIN), y),
+        lambda y: density(PersistentContrastiveDivergence(MALA(2 * STEP), buffer(), LONG), y),
     ),
     "improved CD": (
         "… and through the sampler",
-        lambda y: density(ImprovedContrastiveDivergence(STEP, buffer(), CHAIN), y),
+        lambda y: density(ImprovedContrastiveDivergence(STEP, buffer(), LONG), y),
     ),
     "joint energy model": ("where a classifier's chains lead", classifier),
     "noise contrastive": ("at noise of known density", lambda y: density(NCE(noise(y), 4), y)),

@@ -25,6 +25,10 @@ from ebm.nodes import Importance
 from ebm.show import style
 from ebm.targets import Gaussian
 
+ALT = (
+    "Negatives that a loss needs for each row of data grow with the number of dimensions, for most of "
+    "them exponentially."
+)
 DIMENSIONS = (1, 2, 4, 8, 16, 32)
 ROWS, DEAREST = 512, 4.0  # rows of data; times the squared error of maximum likelihood
 MOST, BATCHES, NUMBERS = 2048, 100, 2**17  # negatives a row; batches to average; numbers in a batch

@@ -20,6 +20,10 @@ from ebm.show import style
 from ebm.show.style import BLUE, GRAY, ORANGE, VERMILION
 from ebm.testing.collapse_list import Case, cases, learned_codes
 
+ALT = (
+    "Singular values of codes with and without the safeguard of ten methods; without it they collapse, "
+    "and the meter says how."
+)
 METHODS = (
     *("VICReg", "Barlow Twins", "SIGReg", "W-MSE", "NT-Xent"),
     *("SwAV", "BYOL", "SimSiam", "MoCo", "DINO"),

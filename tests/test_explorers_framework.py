@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import math
@@ -322,9 +323,27 @@ def test_without_anywidget_there_is_a_still_picture_that_says_so(monkeypatch: py
     monkeypatch.setattr(widget, "Explorer", Still)
     view = explore(Everything())
     assert isinstance(view, Still) and view._repr_png_().startswith(b"\x89PNG")
-    assert "pip install 'ebm-lab[tutorials]'" in widget.MESSAGE
+    assert "pip install 'ebm-lab[tutorials]'" in widget.INSTALL
     with pytest.raises(TypeError, match=r"explore shows a State, such as EllipseExplorer\(\); got 3"):
         explore(3)
+
+
+def test_beside_the_widget_there_is_the_picture_of_now(live) -> None:
+    """For pages that keep outputs and show no widgets: the static view's own pixels, with a message."""
+    before, _ = live._repr_mimebundle_()
+    live.state.x = 0.9
+    now, _ = live._repr_mimebundle_()
+    assert now["application/vnd.jupyter.widget-view+json"]["model_id"] == live.model_id
+    assert base64.b64decode(now["image/png"]) == widget.png(live.state, widget.RUN)
+    assert now["image/png"] != before["image/png"] and "run this notebook" in widget.RUN
+
+
+def test_a_mistake_in_a_state_is_told_to_the_page_and_raised(live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live.state, "tick", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        live._heard(live, {"kind": "explore", "id": "me-1", "events": [{"do": "tick"}]}, [])
+    assert (live.frame["answered"], live.frame["more"]) == ("me-1", False)
+    assert live.frame["problem"] == "ZeroDivisionError: division by zero"
 
 
 def test_every_kind_of_layer_and_control_has_its_part_in_the_script() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from ebm import Energy, energy, minimize
 from ebm.infer import LBFGS, Adam, GradientDescent, Momentum, Newton
-from ebm.show.explorers import Choice, Dots, Heat, Landscape, Line, Slider, Subject, gallery
+from ebm.show.explorers import Choice, Dots, Heat, Landscape, Line, Slider, Subject, descent, gallery
 from ebm.show.explorers.descent import MAX_STEPS, METHODS, TOL, descend
 from ebm.show.explorers.fields import heat, plane
 from ebm.show.explorers.subjects import lasso, near_a_ring
@@ -70,7 +70,8 @@ def test_walking_shows_step_after_step() -> None:
 
 
 @pytest.mark.parametrize("name", list(gallery()))
-def test_every_subject_goes_with_every_method(name: str) -> None:
+def test_every_subject_goes_with_every_method(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descent, "MAX_STEPS", 25)  # whether they go together is seen by then
     explorer = Landscape({name: gallery()[name]})
     for method in METHODS:
         explorer.set("method", method)

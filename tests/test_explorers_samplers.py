@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from ebm.show.explorers import samplers
 from ebm.show.explorers.samplers import COLORS, SamplersExplorer, landscapes
 from ebm.show.explorers.scene import Heat, Line
 from ebm.show.explorers.walks import moments
@@ -46,7 +47,7 @@ def test_moments_at_other_temperatures_have_closed_forms(beta: float) -> None:
 def test_mala_and_hmc_are_right_within_four_standard_errors(name: str, temperature: float) -> None:
     step_size = 0.08 if name == "long Gaussian" else 0.02
     explorer = SamplersExplorer(name, step_size, temperature)
-    found = run(explorer, 40)
+    found = run(explorer, 25)
     for sampler in ("MALA", "HMC"):
         assert abs(found[f"{sampler} spread"] - 1) < 4 * found[f"{sampler} standard error"] < 0.3
         assert 0.5 < found[f"{sampler} accepted"] < 1
@@ -56,7 +57,7 @@ def test_mala_and_hmc_are_right_within_four_standard_errors(name: str, temperatu
 def test_langevin_has_the_bias_of_its_step_size() -> None:
     """On a Gaussian with variances v its draws end at v / (1 - ε / 2v): far from 1 here."""
     explorer = SamplersExplorer("long Gaussian", step_size=0.3)
-    found = run(explorer, 40)
+    found = run(explorer, 25)
     v = torch.linalg.eigvalsh(explorer.exact.covariance)
     biased = float((v / (1 - 0.3 / (2 * v))).sum() / v.sum())
     error = found["Langevin standard error"]
@@ -122,11 +123,11 @@ def test_the_scene_shows_each_sampler_on_the_landscape() -> None:
     assert heat.values[0, 0] == pytest.approx(float(corner), rel=1e-6)
 
 
-def test_play_ends() -> None:
+def test_play_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "LAST", 80)
     explorer = SamplersExplorer("ring", step_size=0.05)
-    explorer.gradients = 3160
-    assert not explorer.tick() and not explorer.tick()
-    assert explorer.probe()["gradients"] == 3200
+    assert [explorer.tick() for _ in range(3)] == [True, False, False]
+    assert explorer.probe()["gradients"] == 80
 
 
 def test_errors_say_what_would_be_right() -> None:

@@ -17,7 +17,7 @@ import pytest
 FIGURES = Path(__file__).parent.parent / "figures"
 README = FIGURES.parent / "README.md"
 SCRIPTS = sorted(path for path in FIGURES.glob("[a-z]*.py"))
-LONG = {"contrastive_zoo", "dimension", "safeguards", "zoo"}  # most of a minute and more; `make test-full`
+LONG = {"architectures", "contrastive_zoo", "dimension", "safeguards", "zoo"}  # most of a minute and more; `make test-full`
 
 
 def test_there_are_figures():
@@ -51,7 +51,7 @@ def test_a_script_has_its_picture_and_numbers(script):
         assert leaves and all(math.isfinite(x) for x in leaves if isinstance(x, float))
 
 
-@pytest.mark.parametrize("script", [s for s in SCRIPTS if s.stem not in LONG], ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_picture_is_told_to_those_who_cannot_see_it(script):
     alt = runpy.run_path(str(script))["ALT"]
     assert re.fullmatch(r"\S[^\n]{60,400}\.", alt), alt  # a sentence or two

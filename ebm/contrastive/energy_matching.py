@@ -27,13 +27,13 @@ import torch
 from torch import Tensor
 
 from ebm.contrastive.heated_flow import HeatedFlow
-from ebm.contrastive.negatives import evaluating
 from ebm.contrastive.optimal_pairs import optimal_pairs
 from ebm.contrastive.points import Points, on_and_off
 from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import number, positive
 from ebm.loss import Loss, LossOutput
+from ebm.parts import constant
 from ebm.rows import dot, expand
 
 PAIRINGS = ("optimal", "independent")
@@ -103,7 +103,7 @@ class EnergyMatching(Loss):
             with torch.no_grad():
                 on_data, off_data = points.energy(y), points.energy(prior)
             return LossOutput(matched, {**on_and_off(on_data, off_data), "flow": matched.detach()})
-        with evaluating(energy):
+        with constant(energy):
             negatives = self.negatives(points, prior, generator)
         on_data, off_data = points.energies(torch.stack([y, negatives], 1)).unbind(1)
         contrast = on_data.mean() - off_data.mean()

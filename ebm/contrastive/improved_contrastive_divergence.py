@@ -21,13 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ebm.contrastive.negatives import Negatives, draw_negatives, evaluating
+from ebm.contrastive.negatives import Negatives, draw_negatives
 from ebm.contrastive.persistent_contrastive_divergence import PersistentContrastiveDivergence, theirs
 from ebm.contrastive.replay_buffer import Drawn, ReplayBuffer
 from ebm.energy import Energy
 from ebm.infer.langevin import Langevin
 from ebm.infer.method import count, positive
 from ebm.loss import LossOutput, energy_of
+from ebm.parts import evaluating
 
 NEAREST = 1e-12  # two chains at the same point count as so far apart
 

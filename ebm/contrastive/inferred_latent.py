@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ebm.contrastive.negatives import evaluating
 from ebm.energy import Energy
 from ebm.infer.method import Method, count
 from ebm.infer.minimize import minimize
 from ebm.infer.sample import sample
 from ebm.infer.sampler import Sampler
 from ebm.infer.starts import Start
+from ebm.parts import constant
 
 
 class InferredLatent(nn.Module, ABC):
@@ -74,7 +74,7 @@ class InferredLatent(nn.Module, ABC):
                 raise TypeError(
                     f"{name!r} is to be inferred as a latent variable, and it {why}; leave it out."
                 )
-        with evaluating(energy):
+        with constant(energy):
             return self.find(energy, data, beta, generator)
 
     @abstractmethod

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from ebm.contrastive.answers import Answers, checked_radius, refuse_choices
-from ebm.contrastive.negatives import evaluating
 from ebm.energy import Energy
 from ebm.infer.method import Method, count
 from ebm.infer.minimize import minimize
 from ebm.infer.starts import Start, begin
+from ebm.parts import constant
 from ebm.rows import expand, norm
 from ebm.solution import one_tensor
 
@@ -107,7 +107,7 @@ class MostOffending(Answers):
         refuse_choices(type(self).__name__, variable, y)
         place = begin(self.start, y, {**given, CORRECT: y}, generator).detach()
         limits = [Within(variable, self.radius)] if self.radius else []
-        with evaluating(energy):
+        with constant(energy):
             found = minimize(
                 energy,
                 place,

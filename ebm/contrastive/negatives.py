@@ -8,16 +8,16 @@ mode, so that no row depends on its neighbors or on chance, and leaves no trace 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ebm.energy import Energy
 from ebm.infer.sample import run_chains
 from ebm.infer.sampler import Sampler
+from ebm.parts import constant
 
 
 class Negatives(NamedTuple):
@@ -63,7 +63,7 @@ def draw_negatives(
         ValueError: if a chain came to where it or the energy is no finite number.
     """
     free = {variable: start.detach(), **(latents or {})}
-    with evaluating(energy), frozen(energy):
+    with constant(energy):
         samples, lost = run_chains(
             energy, free, sampler, given, num_samples=1, thin=steps, beta=beta, generator=generator
         )
@@ -79,29 +79,3 @@ def draw_negatives(
         )
     acceptance = samples.accepted.mean() if sampler.tested else None
     return Negatives(value, acceptance, {**given, **points} if points else None)
-
-
-@contextmanager
-def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Every module inside in evaluation mode, and afterwards each one in its own."""
-    flags = [(part, part.training) for module in modules for part in module.modules() if part.training]
-    try:
-        for part, _ in flags:
-            part.training = False
-        yield
-    finally:
-        for part, training in flags:
-            part.training = training
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Parameters as constants, which makes a gradient in the points alone a few per cent cheaper."""
-    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    try:
-        for parameter in learned:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in learned:
-            parameter.requires_grad_(True)

@@ -16,6 +16,7 @@ from ebm.bound import Bound
 from ebm.choices import Choices
 from ebm.energy import Energy
 from ebm.infer.starts import Start, as_choices, start_of
+from ebm.parts import parts
 from ebm.problem import Problem
 from ebm.signature import describe
 
@@ -173,22 +174,31 @@ def _check_values(energy: Energy | Bound, values: Mapping[str, Tensor], given: M
             _check_alike(name, first, other, tensor, None if floats is None else floats)
     if isinstance(energy, Bound):
         return
-    for module_name, module in energy.named_modules():
-        if not module.training:
-            continue
-        batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        mixes = batch_norm or getattr(module, "mixes_rows", False)  # in training, as BatchTopK says of itself
-        random = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-        if mixes or random:
-            raise ValueError(
-                f"{module_name or type(module).__name__} ({type(module).__name__}) is in training mode, "
-                f"where the energy of a row depends on {'its neighbours' if mixes else 'chance'}; call "
-                "energy.eval() before solving."
-            )
-    for parameter_name, parameter in energy.named_parameters():
-        if parameter.is_floating_point():
-            _check_alike(name, first, f"parameter {parameter_name}", parameter, floats)
-            break  # one names the mismatch; a module of mixed dtypes is its author's affair
+    modules = parts(energy)
+    for module in modules:
+        if module.training:
+            _refuse_training(energy, module)
+    held = (p for module in modules for p in module._parameters.values() if p is not None)
+    parameter = next((p for p in held if p.is_floating_point()), None)
+    if parameter is None:  # one names the mismatch; a module of mixed dtypes is its author's affair
+        return
+    if parameter.device != first.device or parameter.dtype != first.dtype:
+        label = next(label for label, p in energy.named_parameters() if p is parameter)
+        _check_alike(name, first, f"parameter {label}", parameter, floats)
+
+
+def _refuse_training(energy: Energy, module: nn.Module) -> None:
+    """Refuse a module that makes the energy of a row depend on others or on chance while it is trained."""
+    batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    mixes = batch_norm or getattr(module, "mixes_rows", False)  # as BatchTopK says of itself
+    random = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+    if mixes or random:
+        name = next(name for name, part in energy.named_modules() if part is module)
+        raise ValueError(
+            f"{name or type(module).__name__} ({type(module).__name__}) is in training mode, where the "
+            f"energy of a row depends on {'its neighbours' if mixes else 'chance'}; call energy.eval() "
+            "before solving."
+        )
 
 
 def _check_alike(

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from ebm.history import History
 from ebm.jepa.decoder import Decoding
 from ebm.loss import AverageEnergy
+from ebm.parts import evaluating
 from ebm.train import fit
 
 CHUNK = 1024  # observations encoded at once
@@ -84,12 +85,6 @@ def learn_decoder(
 def frozen_codes(encode: Callable[[Tensor], Any], observations: Tensor) -> Tensor:
     """Codes (N, S) of observations (N, *shape), without a graph, the encoder in evaluation mode meanwhile."""
     module = encode if isinstance(encode, nn.Module) else getattr(encode, "__self__", None)
-    modes = [(m, m.training) for m in module.modules()] if isinstance(module, nn.Module) else []
-    try:
-        for each, _ in modes:
-            each.training = False
+    with evaluating(*([module] if isinstance(module, nn.Module) else [])):
         made = [encode(part) for part in observations.split(CHUNK)]
-    finally:
-        for each, training in modes:
-            each.training = training
     return torch.cat([code if isinstance(code, Tensor) else code[0] for code in made])

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ebm.parts import evaluating
+
 Encode = Callable[[Tensor], Tensor]
 
 
@@ -42,14 +44,7 @@ def encoded(encode: Encode, x: Tensor, modules: Sequence[nn.Module] = (), batch_
 @contextmanager
 def _undisturbed(tops: Sequence[nn.Module], x: Tensor) -> Iterator[None]:
     """Every module in evaluation mode, and afterwards each one in its own; random numbers are given back."""
-    flags = [(module, module.training) for top in tops for module in top.modules()]
     tensors = [x, *(t for top in tops for t in (*top.parameters(), *top.buffers()))]
     gpus = sorted({t.device.index or 0 for t in tensors if t.device.type == "cuda"})
-    try:
-        with torch.random.fork_rng(devices=gpus), torch.no_grad():
-            for top in tops:
-                top.eval()
-            yield
-    finally:
-        for module, training in flags:
-            module.training = training
+    with evaluating(*tops), torch.random.fork_rng(devices=gpus), torch.no_grad():
+        yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from typing import Any
 
@@ -12,6 +13,8 @@ from playwright.sync_api import Locator, Page
 RUN = 120_000  # ms that a kernel gets to start, to import torch and to show the explorer
 REST = 30_000  # ms that an explorer gets to answer
 STABLE = 1.0  # seconds for which a kernel must be idle before we believe it
+AGAIN = 20.0  # seconds without work or result after which a run was in vain, and is asked for again
+DONE = re.compile(r"\[\d+\]")  # the prompt of a cell that has run; "[*]" of one that runs
 
 
 class ExplorerPage:
@@ -23,6 +26,7 @@ class ExplorerPage:
 
     def __init__(self, page: Page):
         self.page, self.root = page, page.locator(".ebm-explorer")
+        self.idle = page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
@@ -33,20 +37,34 @@ class ExplorerPage:
 
     def run_all(self) -> None:
         """Run all cells, and wait for the explorer."""
-        until = time.monotonic() + RUN / 1000
-        self._run()
-        while not self.root.count():
-            if time.monotonic() > until:
-                raise TimeoutError(f"no explorer within {RUN // 1000} s")
-            if self._accepted():  # asked for late, at times, and then the run was in vain
-                self.wait_idle()
-                self._run()
-            self.page.wait_for_timeout(100)
+        self._run("notebook:run-all-cells", self.root)
         self.root.scroll_into_view_if_needed()
         self.rest()
 
-    def _run(self) -> None:
-        self.page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    def run_first(self) -> None:
+        """Run the first cell alone, wait until it is done, and select the next one."""
+        self._run("notebook:run-cell", self.page.locator(".jp-InputPrompt").filter(has_text=DONE))
+        self.wait_idle()
+        self.command("notebook:move-cursor-down")
+
+    def command(self, name: str) -> None:
+        """Have JupyterLab do something, without waiting for it."""
+        self.page.evaluate("name => void window.jupyterapp.commands.execute(name)", name)
+
+    def _run(self, command: str, result: Locator) -> None:
+        """Run cells until there is a result; a dialog that comes late makes the first run one in vain."""
+        until = time.monotonic() + RUN / 1000
+        while not result.count():
+            self.command(command)
+            again = time.monotonic() + AGAIN
+            while not result.count() and not self._accepted() and time.monotonic() < again:
+                if not self.idle.count():
+                    again = time.monotonic() + AGAIN
+                if time.monotonic() > until:
+                    raise TimeoutError(f"{command} had no result within {RUN // 1000} s")
+                self.page.wait_for_timeout(100)
+            if not result.count():
+                self.wait_idle()
 
     def _accepted(self) -> bool:
         """Take the kernel that a dialog proposes, if there is one."""
@@ -58,10 +76,9 @@ class ExplorerPage:
 
     def wait_idle(self) -> None:
         """Wait until the kernel has been idle, and nothing asked, for a while."""
-        idle = self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
         since, until = None, time.monotonic() + RUN / 1000
         while time.monotonic() < until:
-            if self._accepted() or not idle.count():
+            if self._accepted() or not self.idle.count():
                 since = None
             elif since is None:
                 since = time.monotonic()

@@ -137,6 +137,58 @@ EXPLORERS = (
         ),
         key=("start", "start_x"),
     ),
+    Row(
+        "TrainingExplorer",
+        (
+            Play("steps", least=20.0),
+            Choose("loss", "contrastive", {}),
+            Play("auroc", least=0.6),
+            Press("restart", {"steps": 0.0}),
+            Choose("data", "ring", {"steps": 0.0}),
+            Choose("loss", "regularized", {"steps": 0.0}),
+            Play("steps", least=20.0),
+        ),
+    ),
+    Row(
+        "EmbeddingExplorer",
+        (
+            Play("steps", least=20.0),
+            Slide("covariance", 0.0, {}, 1e-9),
+            Press("restart", {"steps": 0.0}),
+        ),
+    ),
+    Row(
+        "SparseCodeExplorer",
+        (
+            Slide("atoms", 0.0, {"error": 1.0}, 1e-4),
+            Click("Photo", (0.5, 0.5), {"x": 80.0, "y": 80.0}, 1.0),
+            Slide("sparsity", 1.0, {"active": 0.0}, 1e-9),
+            Play("steps", least=12.0),
+            Drag("patch", (0.0, 1.0), {"x": 5.0, "y": 155.0}, 1e-9),
+        ),
+        key=("patch", "x"),
+    ),
+    Row(
+        "SamplersExplorer",
+        (
+            Play("gradients", least=80.0),
+            Choose("target", "ring", {"gradients": 0.0}),
+            Play("gradients", least=80.0),
+            Drag("start", (0.5, 0.5), {"start_x": 0.0, "start_y": 0.0, "gradients": 0.0}, 0.06),
+        ),
+        key=("start", "start_x"),
+    ),
+    Row(
+        "PlannerExplorer",
+        (
+            Play("iterations", least=14.0),
+            Drag("goal", (0.3, 0.3), {"goal_x": 21.2, "goal_y": 21.2, "iterations": 2.0}, 0.3),
+            Choose("planner", "CEM", {"iterations": 2.0}),
+            Press("guarded", {"violation": 0.0}),
+            Slide("horizon", 1.0, {"iterations": 2.0}, 1e-9),
+        ),
+        key=("start", "start_x"),
+    ),
 )
 
 

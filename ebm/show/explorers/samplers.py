@@ -193,9 +193,10 @@ class SamplersExplorer(State):
             worth, share = found["effective draws"], f"{100 * walk.accepted:.0f} % accepted"
             label = share if walk.sampler.tested else "no test"
             label += f", worth {worth:.0f} draws" if math.isfinite(worth) else ""
-        if name == "Langevin":
-            x, y = self.start[0].tolist()
-            layers.append(Handle("start", x, y, "start", GRAY))
+        x, y = self.start[0].tolist()
+        layers.append(
+            Handle("start", x, y, "start", GRAY) if name == "Langevin" else Dots(array([[x, y]]), GRAY, 9)
+        )
         return Panel(name, label, "y₂", self.extent, tuple(layers))
 
     def _curves(self) -> Panel:

@@ -106,7 +106,7 @@ class SparseCodeExplorer(State):
         """One step of learning, at the price λ of now; False after 400."""
         if self.steps < LAST:
             self._learn()
-            self._encode()
+            self._encode(self.z)  # the atoms have changed a little, and so has the code
         return self.steps < LAST
 
     @property
@@ -130,14 +130,14 @@ class SparseCodeExplorer(State):
         return self.pictures[self.photo][top : top + CROP, left : left + CROP]
 
     @torch.no_grad()
-    def _encode(self) -> None:
-        """The patch, its code, and what k of its atoms make of it."""
+    def _encode(self, start: Tensor | None = None) -> None:
+        """The patch, its code (searched from `start`), and what k of its atoms make of it."""
         left, top = self.place[0] - SIZE // 2, CROP - self.place[1] - SIZE // 2
         self.patch = self.crop()[top : top + SIZE, left : left + SIZE].reshape(1, -1)
         bright = self.patch.mean(1, keepdim=True)
         contrast = torch.linalg.vector_norm(self.patch - bright, dim=1, keepdim=True).clamp(min=1e-6)
         self.y = (self.patch - bright) / contrast
-        self.solution = self.model.infer(self.y, tol=PRECISE)
+        self.solution = self.model.infer(self.y, start, tol=PRECISE)
         self.z = one_tensor(self.solution.value)
         self.order = self.z[0].abs().argsort(descending=True, stable=True)
         self.kept = torch.zeros_like(self.z)

@@ -50,7 +50,7 @@ PLANE: Extent = (-2.8, 2.8, -2.8, 2.8)
 NATS, SIDE = 8.0, 57  # the highest energy that has a color of its own; points a side of the landscape
 BETA = 20.0  # 1 / 2σ²
 WIDTH, CODE = 64, 8
-ROWS, UNSEEN, BATCH, RATE = 1000, 500, 128, 3e-3
+ROWS, UNSEEN, BATCH, RATE = 1000, 500, 64, 3e-3
 AT_ONCE, LAST = 10, 4000  # steps a frame, and steps after which it ends
 SPREAD, RATIO = 1.5, 4  # standard deviation of the noise of NCE, and points of it for each of data
 SPOIL = 0.3  # standard deviation of what makes corrupted data, for the report
@@ -132,7 +132,7 @@ class TrainingExplorer(State):
             return False
         if self.optimizer is None:
             trained = [*self.model.parameters(), *self.criterion.parameters()]
-            self.optimizer = torch.optim.Adam(trained, lr=RATE)
+            self.optimizer = torch.optim.Adam(trained, lr=RATE, fused=True)
         fit(
             self.energy,
             self.criterion,

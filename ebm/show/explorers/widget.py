@@ -2,11 +2,13 @@
 
 The page sends what the reader did, one message at a time; the state takes it, and the answer is a new frame.
 canvas.js draws a panel, handle.js and explorer.js are the page around it; they need no network and no build.
-Where anywidget isn't installed, `explore` gives a still picture instead.
+Where anywidget isn't installed, `explore` gives a still picture instead; and every live view carries one, for
+pages that show no widgets (GitHub, a site made of stored outputs).
 """
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +32,8 @@ except ImportError:  # a plain installation; the extra `tutorials` brings them
 HERE = Path(__file__).parent
 SCRIPT = "\n".join((HERE / f"{name}.js").read_text("utf-8") for name in ("canvas", "explorer", "handle"))
 STYLE = (HERE / "explorer.css").read_text("utf-8")
-MESSAGE = "A still picture: `pip install 'ebm-lab[tutorials]'`, and it moves under your hand."
+INSTALL = "A still picture: `pip install 'ebm-lab[tutorials]'`, and it moves under your hand."
+RUN = "A still picture: run this notebook, and it moves under your hand."
 
 
 def act(state: State, events: Sequence[Mapping[str, Any]]) -> bool | None:
@@ -71,6 +74,20 @@ def act(state: State, events: Sequence[Mapping[str, Any]]) -> bool | None:
     return more
 
 
+def png(state: State, message: str = "") -> bytes:
+    """The static view of a state as a file, with a message in small letters below.
+
+    Example:
+        >>> from ebm.show.explorers import EllipseExplorer
+        >>> png(EllipseExplorer())[1:4]
+        b'PNG'
+    """
+    figure, file = picture(state), io.BytesIO()
+    figure.text(0.995, 0.01, message, fontsize=8, ha="right", color="#6E6E6E")
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
 class Still:
     """The static view of an explorer, which a notebook shows as a picture.
 
@@ -82,10 +99,7 @@ class Still:
         self.state = state
 
     def _repr_png_(self) -> bytes:
-        figure, file = picture(self.state), io.BytesIO()
-        figure.text(0.995, 0.01, MESSAGE, fontsize=8, ha="right", color="#6E6E6E")
-        figure.savefig(file, format="png")
-        return file.getvalue()
+        return png(self.state, INSTALL)
 
 
 if anywidget is None:
@@ -120,6 +134,14 @@ else:
             """Show the state as it is now."""
             self._show()
 
+        def _repr_mimebundle_(self, **options: Any) -> Any:
+            """The widget, and a still picture beside it for a page that can't show widgets."""
+            shown = super()._repr_mimebundle_(**options)
+            if shown is None:
+                return None
+            data, metadata = shown
+            return {**data, "image/png": base64.b64encode(png(self.state, RUN)).decode()}, metadata
+
         def _heard(self, _: Any, content: Mapping[str, Any], buffers: Any) -> None:
             if content.get("kind") != "explore":
                 return
@@ -128,7 +150,11 @@ else:
                 more = act(self.state, content["events"])
             except (ValueError, TypeError) as wrong:  # said on the page, where its reader looks
                 problem = str(wrong)
-            self._show(answered=content["id"], more=more, problem=problem)
+            except Exception as wrong:  # a mistake in the state: the page must not wait for an answer in vain
+                more, problem = False, f"{type(wrong).__name__}: {wrong}"
+                raise
+            finally:
+                self._show(answered=content["id"], more=more, problem=problem)
 
         def _show(self, **answer: Any) -> None:
             frame, images = wire(self.state)

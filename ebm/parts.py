@@ -1,0 +1,72 @@
+"""The modules that an energy is made of, and the energy as a constant while its variables move.
+
+The walk is ours since it stands in every solve: `nn.Module.modules` is a generator inside a generator for
+each level, and takes several times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+def parts(*wholes: nn.Module) -> list[nn.Module]:
+    """Every module inside, each once, a whole before its parts."""
+    found: dict[int, nn.Module] = {}
+    todo = [*reversed(wholes)]
+    while todo:
+        part = todo.pop()
+        if id(part) not in found:
+            found[id(part)] = part
+            todo += [child for child in reversed(part._modules.values()) if child is not None]
+    return list(found.values())
+
+
+@contextmanager
+def evaluating(*wholes: nn.Module) -> Iterator[None]:
+    """Every module inside in evaluation mode, and afterwards each one in its own.
+
+    Example:
+        >>> net = nn.Sequential(nn.Dropout(), nn.Linear(1, 1))
+        >>> with evaluating(net):
+        ...     net.training, net[0].training
+        (False, False)
+        >>> net.training, net[0].training
+        (True, True)
+    """
+    flags = [(part, part.training) for part in parts(*wholes)]
+    try:
+        for part, _ in flags:
+            part.training = False
+        yield
+    finally:
+        for part, training in flags:
+            part.training = training
+
+
+@contextmanager
+def constant(whole: nn.Module) -> Iterator[None]:
+    """In evaluation mode and with parameters as constants, and afterwards as before.
+
+    A gradient in the variables alone is a few per cent cheaper so.
+
+    Example:
+        >>> net = nn.Linear(1, 1)
+        >>> with constant(net):
+        ...     net.training, net.weight.requires_grad
+        (False, False)
+        >>> net.training, net.weight.requires_grad
+        (True, True)
+    """
+    held = [p for part in parts(whole) for p in part._parameters.values() if p is not None]
+    learned = [parameter for parameter in held if parameter.requires_grad]
+    with evaluating(whole):
+        try:
+            for parameter in learned:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter in learned:
+                parameter.requires_grad_(True)

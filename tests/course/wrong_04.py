@@ -1,0 +1,43 @@
+"""Wrong answers to chapter 04: (exercise, what stands in the solution, what to put there, the message)."""
+
+WRONG = [
+    ("likely_volume", " / len(energies)", "", "1/n is missing"),
+    ("likely_volume", "entropy.exp() / len(energies)", "entropy", "This is the entropy"),
+    (
+        "likely_volume",
+        "entropy.exp() / len(energies)",
+        "entropy - math.log(len(energies))",
+        "logarithm of the share",
+    ),
+    ("likely_volume", "entropy = -(", "entropy = (", "entropy's sign is turned"),
+    ("likely_volume", "-beta * energies", "-energies", "β is missing"),
+    ("likely_volume", "-beta * energies", "beta * energies", "energy's sign is turned"),
+    ("likely_volume", "entropy.exp()", "entropy.exp2()", "in nats"),
+    ("likely_volume", "entropy.exp()", "1 / (2 * log_w).exp().sum()", "1/Σw²"),
+    (
+        "likely_volume",
+        "torch.log_softmax(-beta * energies, 0)",
+        "(torch.exp(-beta * energies) / torch.exp(-beta * energies).sum()).log()",
+        "use torch.log_softmax",
+    ),
+    (
+        "likely_volume",
+        "torch.log_softmax(-beta * energies, 0)",
+        "torch.softmax(-beta * energies, 0).log()",
+        "w = 0",
+    ),
+    ("effective_rank", " - z.mean(0)", "", "mean is still in there"),
+    ("effective_rank", "z.mean(0)", "z.mean(1, keepdim=True)", r"not z\.mean\(1\)"),
+    ("effective_rank", "z.mean(0))", "z.mean(0)).square()", "shares of σ²"),
+    ("effective_rank", ".sum().exp()", ".sum()", "This is the entropy"),
+    ("effective_rank", "torch.special.entr(p)", "(p * p.log())", "sign is turned"),
+    ("effective_rank", "torch.special.entr(p)", "(-(p * p.log()))", "dead direction"),
+    ("effective_rank", "torch.special.entr(p).sum().exp()", "(p > 1e-9).double().sum()", "however weak"),
+    ("joint_slope", "d.T @ x", "d.T @ (x - y)", "gradient goes through the target"),
+    ("joint_slope", "d.T @ x", "-d.T @ y", "sign|through the target alone"),
+    ("joint_slope", "2 * d.T", "-2 * d.T", "sign is turned"),
+    ("joint_slope", "2 * d.T", "d.T", "factor 2"),
+    ("joint_slope", " / len(x)", "", "1/N is missing"),
+    ("joint_slope", " - y @ W.T", "", "target is missing"),
+    ("joint_slope", "d.T @ x", "x.T @ d", "must return shape"),
+]

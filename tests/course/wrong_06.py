@@ -1,0 +1,50 @@
+"""Wrong answers to chapter 06: (exercise, what stands in the solution, what to put there, the message)."""
+
+WRONG = [
+    ("ista_step", "z - step_size * (z", "z + step_size * (z", "uphill"),
+    ("ista_step", "- step_size * lam", "- lam", "it must be t λ"),
+    ("ista_step", "- step_size * lam", "- step_size", "λ is missing"),
+    (
+        "ista_step",
+        "v.sign() * (v.abs() - step_size * lam).clamp(min=0)",
+        "(v - step_size * lam).clamp(min=0)",
+        "Negative numbers are lost",
+    ),
+    (
+        "ista_step",
+        "v.sign() * (v.abs() - step_size * lam).clamp(min=0)",
+        "v * (v.abs() > step_size * lam)",
+        "hard threshold",
+    ),
+    ("ista_step", ".clamp(min=0)", "", "change their sign"),
+    ("ista_step", "v.sign() * (v.abs() - step_size * lam).clamp(min=0)", "v", "Nothing is shrunk"),
+    ("variational_free_energy", " + variance * g.square().sum()", "", "at the mean alone"),
+    ("variational_free_energy", "+ beta", "- beta", "sign of the information"),
+    ("variational_free_energy", "beta * information", "information", "β is missing"),
+    ("variational_free_energy", "error / (2 * sigma**2)", "error", "1/2σ² is missing"),
+    ("variational_free_energy", "- log_s", "+ log_s", "sign of the entropy"),
+    ("variational_free_energy", "variance - 1)", "variance)", "-½ is missing"),
+    ("variational_free_energy", "0.5 * (m**2 + variance - 1) - log_s", "-log_s", "entropy alone"),
+    ("variational_free_energy", "error / (2 *", "error / (", "factor ½"),
+    ("lloyd_step", ".argmin(1)", ".argmax(1)", "farthest"),
+    ("lloyd_step", "z.T @ y / rows.clamp(min=1)", "z.T @ y", "1/N_k is missing"),
+    ("lloyd_step", "/ rows.clamp(min=1)", "/ len(y)", "divides by all rows"),
+    (
+        "lloyd_step",
+        "z = torch.nn.functional.one_hot(nearest, len(C)).to(y)",
+        "z = torch.softmax(-torch.cdist(y, C) ** 2, 1)",
+        "one-hot",
+    ),
+    (
+        "lloyd_step",
+        "torch.where(rows > 0, z.T @ y / rows.clamp(min=1), C)",
+        "z.T @ y / rows",
+        "became NaN",
+    ),
+    (
+        "lloyd_step",
+        "torch.where(rows > 0, z.T @ y / rows.clamp(min=1), C)",
+        "z.T @ y / rows.clamp(min=1)",
+        "has moved",
+    ),
+]

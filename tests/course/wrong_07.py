@@ -1,0 +1,41 @@
+"""Wrong answers to chapter 07: (exercise, what stands in the solution, what to put there, the message)."""
+
+WRONG = [
+    ("variance_term", "z.var(0)", "z.var(1)", "wrong axis"),
+    ("variance_term", "(z.var(0) + eps).sqrt()", "z.std(0)", "ε is missing"),
+    ("variance_term", "(z.var(0) + eps).sqrt()", "z.std(0) + eps", "outside the root"),
+    ("variance_term", "z.var(0)", "z.var(0, correction=0)", "divided by N;"),
+    ("variance_term", ".sqrt()", "", "root is missing"),
+    ("variance_term", "torch.relu(std - sigma)", "(std - sigma)", "hinge is missing"),
+    ("variance_term", ".mean()", ".sum()", "1/D is missing"),
+    ("variance_term", "std - sigma", "sigma - std", "sign is turned"),
+    ("variance_term", "z.var(0)", "z.detach().var(0)", "nothing may be detached"),
+    ("covariance_term", " - C.diagonal().square().sum()", "", "diagonal is counted"),
+    ("covariance_term", "(len(z) - 1)", "len(z)", "divided by N;"),
+    ("covariance_term", "z - z.mean(0)", "z", "not centered"),
+    ("covariance_term", "z.mean(0)", "z.mean(1, keepdim=True)", "wrong axis"),
+    ("covariance_term", "centered.T @ centered", "centered @ centered.T", "compares rows"),
+    ("covariance_term", " / z.shape[1]", "", "1/D is missing"),
+    (
+        "covariance_term",
+        "(C.square().sum() - C.diagonal().square().sum())",
+        "(C.sum() - C.trace())",
+        "squared",
+    ),
+    ("distillation_energy", "target.detach()", "target", "through the target"),
+    (
+        "distillation_energy",
+        "    target = target",
+        "    prediction, target = prediction.detach(), target",
+        "nothing",
+    ),
+    ("distillation_energy", "dim=1", "dim=0", "wrong axis"),
+    ("distillation_energy", ".sum(1)", ".mean(1)", "mean over the dimensions"),
+    ("distillation_energy", "return (q - t)", "return -(q - t)", "sign is turned"),
+    (
+        "distillation_energy",
+        "q = prediction / prediction.norm(dim=1, keepdim=True)",
+        "q = prediction",
+        "2 - 2 cos",
+    ),
+]
