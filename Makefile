@@ -12,7 +12,7 @@ GPU_SCALE := --steps 30000 --batch 512 --windows 1000000 --hidden 256
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo lab test test-full browser chromium lint bench bench-two-rooms gpu-two-rooms figures notebooks gpu-check clean
+.PHONY: help demo lab test test-full browser chromium lint docs bench bench-two-rooms gpu-two-rooms figures notebooks gpu-check clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -51,6 +51,9 @@ chromium:
 lint: $(VENV)/.stamp-dev ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.stamp-docs ## build the site: how to choose, the course, the gallery, the code (ARGS="--no-run" runs no chapter)
+	$(PY) -m tutorials.site $(ARGS)
 
 bench: $(VENV)/.stamp-bench ## time this package beside its peers (ARGS="--list" lists, ARGS="sparse_codes" chooses)
 	$(PY) -m benchmarks $(ARGS)
