@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ebm.bound import Bound
 from ebm.energy import Energy
 from ebm.memory import targets
+from ebm.processes import world_size
 from ebm.signature import check_output, refuse_faulty, refuse_missing
 
 ON_DATA, OFF_DATA = "energy on data", "energy off data"
@@ -63,8 +64,8 @@ class Loss(nn.Module, ABC):
         except (RuntimeError, ValueError):
             refuse_faulty(energy, data)
             raise
-        on_cpu = output.loss.device.type == "cpu"  # on a GPU to look is to wait; `fit` looks there, too
-        if on_cpu and not bool(output.loss.isfinite()):
+        # on a GPU to look is to wait, and one of several processes must not stop alone: there `fit` looks
+        if output.loss.device.type == "cpu" and not bool(output.loss.isfinite()) and world_size() == 1:
             refuse_faulty(energy, data)
         return output
 
