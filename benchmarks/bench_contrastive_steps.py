@@ -2,7 +2,8 @@
 
 A step is the loss and its gradient; each timing takes 50 on both sides, with the same settings, chains and
 noise. torchebm adds 0.001 ⟨E²⟩ to contrastive divergence, so does this package here. The check is the mean of
-the loss; the losses of score matching are equal but for the direction of random probes.
+the loss; the losses of score matching are equal but for the direction of random probes. Denoising score
+matching leaves out its report of the energy gap, one more look at the data, which torchebm doesn't have.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ CASES = [
     ),
     case(
         "denoising score matching",
-        lambda: DenoisingScoreMatching(NOISE),
+        lambda: DenoisingScoreMatching(NOISE, show_gap=False),
         lambda losses, energy, samplers: losses.DenoisingScoreMatching(energy, noise_scale=NOISE),
     ),
 ]

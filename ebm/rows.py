@@ -30,6 +30,11 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return by_blocks(lambda *rows: (torch.linalg.vecdot(*rows),), flat(a), flat(b))[0]
 
 
+def mean_dot(a: Tensor, b: Tensor) -> Tensor:
+    """The mean of `dot(a, b)` over rows, 0-dimensional; cheaper to differentiate than by way of rows."""
+    return (a * b).mean() * (a.numel() // len(a))
+
+
 def norm(a: Tensor) -> Tensor:
     """The Euclidean norm of each row, (B, *shape) -> (B,)."""
     return torch.linalg.vector_norm(flat(a), dim=1)

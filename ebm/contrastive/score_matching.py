@@ -29,7 +29,7 @@ from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import count
 from ebm.loss import ON_DATA, Loss, LossOutput
-from ebm.rows import dot
+from ebm.rows import mean_dot
 
 TRACES = ("exact", "rademacher", "gaussian")
 
@@ -77,9 +77,9 @@ class ScoreMatching(Loss):
             draw = signs if self.trace == "rademacher" else normal
             total = sum(here.along(draw(points.y, generator)) for _ in range(self.probes))
             curvature = torch.as_tensor(total) / self.probes
-        slope = 0.5 * dot(here.gradient, here.gradient)  # (B,)
         refuse_flat(energy, here.gradient, curvature)
-        terms = {ON_DATA: here.value.mean(), "slope": slope.mean(), "curvature": curvature.mean()}
+        slope = 0.5 * mean_dot(here.gradient, here.gradient)
+        terms = {ON_DATA: here.value.mean(), "slope": slope, "curvature": curvature.mean()}
         loss = terms["slope"] - terms["curvature"]
         return LossOutput(loss, {name: value.detach() for name, value in terms.items()})
 

@@ -31,7 +31,7 @@ from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import count
 from ebm.loss import ON_DATA, Loss, LossOutput
-from ebm.rows import dot, expand, norm
+from ebm.rows import dot, expand, mean_dot, norm
 
 DIRECTIONS = ("rademacher", "gaussian", "sphere")
 
@@ -78,22 +78,16 @@ class SlicedScoreMatching(Loss):
     def forward(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         points = Points(self, energy, self.variable, data, generator)
         here = Slopes(points, points.y)
-        slopes, curvatures = [], []
-        for _ in range(self.projections):
-            v = self._draw(points.y, generator)
-            curvatures.append(here.along(v))
-            if not self.variance_reduced:
-                slopes.append(0.5 * dot(v, here.gradient).square())
+        draws = [self._draw(points.y, generator) for _ in range(self.projections)]
+        products = [here.product(v) for v in draws]
+        refuse_flat(energy, here.gradient, products[0])
+        curvature = average([mean_dot(v, product) for v, product in zip(draws, products, strict=True)])
         if self.variance_reduced:
-            slopes.append(0.5 * dot(here.gradient, here.gradient))
-        curvature = torch.stack(curvatures)
-        refuse_flat(energy, here.gradient, curvature)
-        terms = {
-            ON_DATA: here.value.mean(),
-            "slope": torch.stack(slopes).mean(),
-            "curvature": curvature.mean(),
-        }
-        loss = terms["slope"] - terms["curvature"]
+            slope = 0.5 * mean_dot(here.gradient, here.gradient)
+        else:
+            slope = average([0.5 * dot(v, here.gradient).square().mean() for v in draws])
+        loss = slope - curvature
+        terms = {ON_DATA: here.value.mean(), "slope": slope, "curvature": curvature}
         return LossOutput(loss, {name: value.detach() for name, value in terms.items()})
 
     def _draw(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -101,3 +95,8 @@ class SlicedScoreMatching(Loss):
             return signs(y, generator)
         v = normal(y, generator)
         return v if self.directions == "gaussian" else v * expand(math.sqrt(y[0].numel()) / norm(v), v)
+
+
+def average(numbers: list[Tensor]) -> Tensor:
+    """The mean of numbers with a graph; of one, itself."""
+    return numbers[0] if len(numbers) == 1 else torch.stack(numbers).mean()

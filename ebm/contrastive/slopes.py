@@ -37,9 +37,13 @@ class Slopes:
             value, self.gradient = self.problem.value_and_grad(self.u)
         self.value = in_full(value)
 
+    def product(self, v: Tensor) -> Tensor:
+        """∇²E(u)v, like u, with one direction v a row."""
+        return _product(self.gradient, self.u, v)
+
     def along(self, v: Tensor) -> Tensor:
         """vᵀ∇²E(u)v, (B,), along one direction a row, like u."""
-        return dot(v, _product(self.gradient, self.u, v))
+        return dot(v, self.product(v))
 
     def laplacian(self) -> Tensor:
         """ΔE(u), (B,): D passes backward over one graph; none for terms that know their quadratic form."""
