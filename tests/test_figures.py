@@ -17,7 +17,13 @@ import pytest
 FIGURES = Path(__file__).parent.parent / "figures"
 README = FIGURES.parent / "README.md"
 SCRIPTS = sorted(path for path in FIGURES.glob("[a-z]*.py"))
-LONG = {"architectures", "contrastive_zoo", "dimension", "safeguards", "zoo"}  # most of a minute and more; `make test-full`
+LONG = {
+    "architectures",
+    "contrastive_zoo",
+    "dimension",
+    "safeguards",
+    "zoo",
+}  # most of a minute and more; `make test-full`
 
 
 def test_there_are_figures():
