@@ -14,7 +14,6 @@ from benchmarks.recipes.image_energies import (
     Arguments,
     ImageEnergy,
     Leveled,
-    Restoration,
     completed,
     images,
     join,
@@ -71,25 +70,6 @@ def test_levels_divide_the_energy():
     energy, (_, test) = ImageEnergy(8, 4, seeded(arguments)), images("digits", arguments)
     sigma = torch.linspace(0.1, 1, len(test))
     torch.testing.assert_close(Leveled(energy)(y=test, sigma=sigma), energy(y=test) / sigma)
-    torch.testing.assert_close(Leveled(energy, 2.0)(y=test, sigma=sigma), energy(y=test) / sigma**2)
-
-
-def test_a_restoration_is_as_far_as_what_it_returns():
-    energy, y = Restoration(28, 4, seeded(Arguments())), torch.rand(3, 1, 28, 28)
-    there = energy.restored(y)
-    assert there.shape == y.shape
-    far = torch.stack([0.5 * (a - b).norm() ** 2 for a, b in zip(y, there, strict=True)])
-    torch.testing.assert_close(energy(y=y), far)
-
-
-def test_larger_images_are_restored(monkeypatch):
-    monkeypatch.setattr(image_energies, "COMPLETED", 5)
-    arguments = Arguments(**{**QUICK, "samples": 3})
-    y = torch.rand(20, 1, 28, 28, generator=seeded(arguments))
-    energy, drawn, took = image_energies.learned("DSM", y, 3, arguments)
-    assert isinstance(energy, Restoration) and drawn.shape == (3, 1, 28, 28) and took["steps"] == 3
-    row, whole = image_energies.measured(energy, drawn, y, y, {"same": y, "black": torch.zeros_like(y)})
-    assert len(whole) == 5 and row["AUROC, same"] == 0.5 == row["AUROC by slope, same"]
 
 
 def test_other_kinds_keep_the_pixels_or_the_size():

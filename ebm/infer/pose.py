@@ -180,8 +180,9 @@ def _check_values(energy: Energy | Bound, values: Mapping[str, Tensor], given: M
             _refuse_training(energy, module)
     held = (p for module in modules for p in module._parameters.values() if p is not None)
     parameter = next((p for p in held if p.is_floating_point()), None)
-    if parameter is None:  # one names the mismatch; a module of mixed dtypes is its author's affair
+    if parameter is None:
         return
+    # the first one tells; a module of mixed dtypes is its author's affair
     if parameter.device != first.device or parameter.dtype != first.dtype:
         label = next(label for label, p in energy.named_parameters() if p is parameter)
         _check_alike(name, first, f"parameter {label}", parameter, floats)

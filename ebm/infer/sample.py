@@ -106,7 +106,11 @@ def run_chains(
     generator: torch.Generator | None = None,
     compile: bool = False,
 ) -> tuple[Samples, Tensor]:
-    """What `sample` returns, and which chains are lost, (B,), for callers with a message of their own."""
+    """`sample` without its warning, for callers with a message of their own; arguments as there.
+
+    Returns:
+        The samples, and which chains are lost, (B,).
+    """
     problem, u = begin(energy, over, method, given, beta, generator)
     with torch.no_grad():
         state = method.init(problem, u, beta)
