@@ -11,6 +11,7 @@ Reference: LeCun, Chopra, Hadsell, Ranzato, Huang (2006), "A Tutorial on Energy-
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -65,7 +66,7 @@ class Loss(nn.Module, ABC):
             refuse_faulty(energy, data)
             raise
         # on a GPU to look is to wait, and one of several processes must not stop alone: there `fit` looks
-        if output.loss.device.type == "cpu" and not bool(output.loss.isfinite()) and world_size() == 1:
+        if output.loss.device.type == "cpu" and not math.isfinite(output.loss.item()) and world_size() == 1:
             refuse_faulty(energy, data)
         return output
 

@@ -36,14 +36,12 @@ def evaluating(*wholes: nn.Module) -> Iterator[None]:
         >>> net.training, net[0].training
         (True, True)
     """
-    flags = [(part, part.training) for part in parts(*wholes)]
+    learning = [part for part in parts(*wholes) if part.training]
     try:
-        for part, _ in flags:
-            part.training = False
+        _set_training(learning, False)
         yield
     finally:
-        for part, training in flags:
-            part.training = training
+        _set_training(learning, True)
 
 
 @contextmanager
@@ -60,13 +58,26 @@ def constant(whole: nn.Module) -> Iterator[None]:
         >>> net.training, net.weight.requires_grad
         (True, True)
     """
-    held = [p for part in parts(whole) for p in part._parameters.values() if p is not None]
+    inside = parts(whole)
+    learning = [part for part in inside if part.training]
+    held = [p for part in inside for p in part._parameters.values() if p is not None]
     learned = [parameter for parameter in held if parameter.requires_grad]
-    with evaluating(whole):
-        try:
-            for parameter in learned:
-                parameter.requires_grad_(False)
-            yield
-        finally:
-            for parameter in learned:
-                parameter.requires_grad_(True)
+    try:
+        _set_training(learning, False)
+        for parameter in learned:
+            parameter.requires_grad = False
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad = True
+        _set_training(learning, True)
+
+
+def _set_training(modules: list[nn.Module], training: bool) -> None:
+    """`module.training = training`, past `nn.Module.__setattr__`, which is slow for a mere flag."""
+    for module in modules:
+        own = vars(module)
+        if "training" in own:
+            own["training"] = training
+        else:  # a scripted module keeps it elsewhere
+            module.training = training

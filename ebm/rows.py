@@ -32,7 +32,7 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 def mean_dot(a: Tensor, b: Tensor) -> Tensor:
     """The mean of `dot(a, b)` over rows, 0-dimensional; cheaper to differentiate than by way of rows."""
-    return (a * b).mean() * (a.numel() // len(a))
+    return (a * b).sum() * (1 / len(a))
 
 
 def norm(a: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import count
 from ebm.loss import Loss, LossOutput
-from ebm.rows import dot, expand
+from ebm.rows import expand, mean_dot
 from ebm.signature import describe
 
 
@@ -91,9 +91,12 @@ class AnnealedScoreMatching(Loss):
             sigma = self._draw(y, generator)
         points = Points(self, energy, self.variable, {**data, self.level: sigma}, generator)
         noise = torch.empty_like(points.y).normal_(generator=generator)
-        there = Slopes(points, points.y + expand(sigma, noise) * noise)
-        residual = there.gradient - noise / expand(sigma, noise)
-        loss = 0.5 * (in_full(sigma) ** self.power * dot(residual, residual)).mean()
+        scale = expand(sigma, noise)
+        there = Slopes(points, torch.addcmul(points.y, scale, noise))
+        residual = scale * there.gradient - noise  # σ(∇E - ε/σ), which no small σ makes large
+        if self.power != 2:
+            residual = residual * in_full(scale) ** (self.power / 2 - 1)
+        loss = 0.5 * mean_dot(residual, residual)
         return LossOutput(loss, gap_terms(points, there.value, self.show_gap))
 
     def _draw(self, y: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -30,11 +30,11 @@ from torch import Tensor
 
 from ebm.contrastive.inferred_latent import InferredLatent
 from ebm.contrastive.negatives import Negatives, draw_negatives
-from ebm.contrastive.points import Points, data_of, on_and_off
+from ebm.contrastive.points import Points, data_of
 from ebm.energy import Energy
 from ebm.infer.method import count, positive
 from ebm.infer.sampler import Sampler
-from ebm.loss import Loss, LossOutput, energy_of
+from ebm.loss import OFF_DATA, ON_DATA, Loss, LossOutput, energy_of
 
 ACCEPTANCE = "acceptance"
 
@@ -130,14 +130,16 @@ class ContrastiveDivergence(Loss):
         """The loss of data beside negatives."""
         points = Points(self, energy, self.variable, data, generator, real=False)
         if negatives.others is None:  # one look at both
-            low, high = points.energies(torch.stack([points.y, negatives.value], 1)).unbind(1)
+            both = points.energies(torch.stack([points.y, negatives.value], 1))
         else:
             low = points.energy(points.y)
             high = energy_of(energy, {**negatives.others, self.variable: negatives.value}, generator)
-        loss = low.mean() - high.mean()
+            both = torch.stack([low, high], 1)
+        low, high = both.mean(0)
+        loss = low - high
         if self.squares:
-            loss = loss + self.squares * (low.square().mean() + high.square().mean())
-        terms = on_and_off(low, high)
+            loss = loss + 2 * self.squares * both.square().mean()
+        terms = {ON_DATA: low.detach(), OFF_DATA: high.detach()}
         if negatives.acceptance is not None:
             terms[ACCEPTANCE] = negatives.acceptance
         return LossOutput(loss, terms)

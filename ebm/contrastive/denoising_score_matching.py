@@ -21,13 +21,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn.functional import mse_loss
 
 from ebm.contrastive.points import Points, gap_terms
 from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import number
 from ebm.loss import Loss, LossOutput
+from ebm.rows import mean_dot
 
 
 class DenoisingScoreMatching(Loss):
@@ -64,6 +64,6 @@ class DenoisingScoreMatching(Loss):
         points = Points(self, energy, self.variable, data, generator)
         noise = torch.empty_like(points.y).normal_(generator=generator)
         there = Slopes(points, torch.add(points.y, noise, alpha=self.scale))
-        entries = noise.numel() // len(noise)  # D
-        loss = 0.5 * entries * mse_loss(there.gradient, noise / self.scale)
+        residual = torch.sub(there.gradient, noise, alpha=1 / self.scale)
+        loss = 0.5 * mean_dot(residual, residual)
         return LossOutput(loss, gap_terms(points, there.value, self.show_gap))

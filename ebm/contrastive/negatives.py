@@ -17,7 +17,10 @@ from torch import Tensor
 from ebm.energy import Energy
 from ebm.infer.sample import run_chains
 from ebm.infer.sampler import Sampler
+from ebm.infer.suits import refuse_unsuited
 from ebm.parts import constant
+from ebm.problem import Problem
+from ebm.solution import one_tensor
 
 
 class Negatives(NamedTuple):
@@ -62,19 +65,21 @@ def draw_negatives(
     Raises:
         ValueError: if a chain came to where it or the energy is no finite number.
     """
-    free = {variable: start.detach(), **(latents or {})}
+    free = {variable: start.detach(), **{name: z.detach() for name, z in (latents or {}).items()}}
     with constant(energy):
-        samples, lost = run_chains(
-            energy, free, sampler, given, num_samples=1, thin=steps, beta=beta, generator=generator
-        )
-    walked = samples.value if isinstance(samples.value, dict) else {variable: samples.value}
-    points = {name: value[0] for name, value in walked.items()}
+        with torch.no_grad():
+            bound = energy.bind(given, generator, like=free).detach()
+        shapes = {name: value.shape[1:] for name, value in free.items()}
+        problem = Problem(bound, shapes, generator=generator, batch=len(start))
+        u = problem.pack(free)
+        refuse_unsuited(sampler, problem, u)
+        samples, lost = run_chains(problem, u, sampler, 1, thin=steps, beta=beta, by_name=False)
+    points = problem.unpack(one_tensor(samples.value)[0])
     value = points.pop(variable)
-    if bool(lost.any()):
-        rows = lost.nonzero().flatten().tolist()
+    if lost:
         raise ValueError(
-            f"{type(sampler).__name__} left the points where the energy is finite, in {len(rows)} of "
-            f"{len(value)} chains (row {rows[0]} first). Take a smaller step_size, or a sampler with a test "
+            f"{type(sampler).__name__} left the points where the energy is finite, in {len(lost)} of "
+            f"{len(value)} chains (row {lost[0]} first). Take a smaller step_size, or a sampler with a test "
             "(MALA, HMC); an energy that falls without end needs a term that grows, such as 0.01 * L2('y')."
         )
     acceptance = samples.accepted.mean() if sampler.tested else None

@@ -81,9 +81,9 @@ def _trace(gradient: Tensor, u: Tensor) -> Tensor:
     size = flat(u).shape[1]
     total: Tensor | None = None
     for i in range(size):
-        unit = u.new_zeros(size)
-        unit[i] = 1.0
-        second = flat(_product(gradient, u, unit.view(1, *u.shape[1:]).expand_as(u)))[:, i]
+        unit = torch.zeros_like(u, memory_format=torch.contiguous_format)  # not expanded: slower
+        flat(unit)[:, i] = 1.0
+        second = flat(_product(gradient, u, unit))[:, i]
         total = second if total is None else total + second
     return u.new_zeros(len(u)) if total is None else total
 

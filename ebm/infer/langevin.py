@@ -48,7 +48,7 @@ class Langevin(Sampler):
 
     def init(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:
         drift = setting(problem, self.step_size, u)
-        spread = (2 * drift / setting(problem, beta, u)).sqrt()
+        spread = (2 * drift / (setting(problem, beta, u) if isinstance(beta, Tensor) else beta)).sqrt()
         return {"u": u, "drift": drift, "spread": spread, "energies": u.new_zeros(len(u))}
 
     def step(self, problem: Problem, state: State, noise: Noise) -> tuple[State, Info]:

@@ -9,6 +9,7 @@ noise is drawn outside, in the same order, so the answer is the same to rounding
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -87,37 +88,40 @@ def sample(
     count("num_samples", num_samples)
     count("burn_in", burn_in, 0)
     count("thin", thin)
-    samples, lost = run_chains(
-        energy, over, method, given, num_samples, burn_in, thin, beta, generator, compile
-    )
-    _report(lost, method)
+    problem, u = begin(energy, over, method, given, beta, generator)
+    by_name = isinstance(over, Mapping)
+    samples, lost = run_chains(problem, u, method, num_samples, burn_in, thin, beta, by_name, compile)
+    _report(lost, len(u), method)
     return samples
 
 
 def run_chains(
-    energy: Energy | Bound,
-    over: Over,
+    problem: Problem,
+    u: Tensor,
     method: Sampler,
-    given: Mapping[str, Any] | None,
     num_samples: int,
     burn_in: int = 0,
     thin: int = 1,
     beta: float | Tensor = 1.0,
-    generator: torch.Generator | None = None,
+    by_name: bool = True,
     compile: bool = False,
-) -> tuple[Samples, Tensor]:
-    """`sample` without its warning, for callers with a message of their own; arguments as there.
+) -> tuple[Samples, list[int]]:
+    """`sample` after its checks and without its warning, for callers that have their own.
+
+    Args:
+        problem, u: what to sample and where the chains begin, cut from any graph.
+        by_name: whether the samples' value is a dict by variable, or u itself.
+        method, num_samples, burn_in, thin, beta, compile: as in `sample`.
 
     Returns:
-        The samples, and which chains are lost, (B,).
+        The samples, and which chains are lost, by row.
     """
-    problem, u = begin(energy, over, method, given, beta, generator)
     with torch.no_grad():
         state = method.init(problem, u, beta)
         chains = _Chains(problem, method, state, compile)
     with torch.set_grad_enabled(problem.by_autograd and not compile):  # see `Problem._autograd`
         chains.walk(burn_in)
-        return chains.collect(num_samples, thin, isinstance(over, Mapping))
+        return chains.collect(num_samples, thin, by_name)
 
 
 def begin(
@@ -184,8 +188,8 @@ class _Chains:
                         out[done // thin - 1] = point[name]
         return counts
 
-    def collect(self, num_samples: int, thin: int, by_name: bool) -> tuple[Samples, Tensor]:
-        """The draws of the next num_samples * thin steps, and which chains are lost, (B,)."""
+    def collect(self, num_samples: int, thin: int, by_name: bool) -> tuple[Samples, list[int]]:
+        """The draws of the next num_samples * thin steps, and which chains are lost, by row."""
         names = [name for name in ("u", "value") if name in self.state]
         kept: State = {n: self.state[n].new_empty(num_samples, *self.state[n].shape) for n in names}
         counts = self.walk(num_samples * thin, kept, thin)
@@ -199,27 +203,30 @@ class _Chains:
             accepted = shares.pop("accepted")
             found = Samples(value, accepted, counts["divergent"], counts["nonfinite"], kept["value"], shares)
             return found, lost
-        nonfinite = lost.long()
-        if bool(nonfinite.any()):  # else no draw is NaN or infinite, for what has become so stays so
+        chains = kept["u"].shape[1]
+        none = torch.zeros(chains, dtype=torch.int64, device=kept["u"].device)
+        nonfinite = none.clone()
+        if lost:  # else no draw is NaN or infinite, for what has become so stays so
+            nonfinite[lost] = 1
             draws = (~torch.isfinite(kept["u"].reshape(*kept["u"].shape[:2], -1))).any(2).sum(0)
             nonfinite = torch.maximum(nonfinite, draws)
-        none = torch.zeros_like(nonfinite)
-        ones = torch.ones_like(none, dtype=kept["u"].dtype)
+        ones = kept["u"].new_ones(chains)
         return Samples(value, ones, none, nonfinite, kept.get("value")), lost
 
-    def lost(self) -> Tensor:
-        """The chains whose state holds something NaN or infinite, (B,); one that can reject began there."""
+    def lost(self) -> list[int]:
+        """The chains whose state holds something NaN or infinite, by row; one that can reject began there."""
         parts = [self.state[name] for name in ("u", "value", "gradient", "energies") if name in self.state]
-        if all(bool(part.isfinite().all()) for part in parts):  # nearly always
-            return torch.zeros(len(parts[0]), dtype=torch.bool, device=parts[0].device)
-        return torch.stack([~torch.isfinite(flat(part)).all(1) for part in parts]).any(0)
+        if all(math.isfinite(part.sum().item()) for part in parts):  # a sum tells, nearly always
+            return []
+        lost = torch.stack([~torch.isfinite(flat(part)).all(1) for part in parts]).any(0)
+        rows: list[int] = lost.nonzero().flatten().tolist()
+        return rows
 
 
-def _report(lost: Tensor, method: Sampler) -> None:
+def _report(rows: list[int], chains: int, method: Sampler) -> None:
     """Say aloud which chains hold no samples; counts alone are easily overlooked."""
-    if not bool(lost.any()):
+    if not rows:
         return
-    rows = lost.nonzero().flatten().tolist()
     shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     if method.tested:
         what = "never left a start where the energy or its gradient is NaN or infinite"
@@ -228,7 +235,7 @@ def _report(lost: Tensor, method: Sampler) -> None:
         what = "came to where the energy is NaN or infinite, and their draws from then on are no samples"
         cure = "Take a smaller step_size, start lower in energy, or use MALA, which rejects such steps"
     warnings.warn(
-        f"{type(method).__name__}: {len(rows)} of {len(lost)} chains {what} (rows {shown}). {cure}; "
+        f"{type(method).__name__}: {len(rows)} of {chains} chains {what} (rows {shown}). {cure}; "
         f"Samples.nonfinite counts.",
         RuntimeWarning,
         stacklevel=3,

@@ -71,8 +71,9 @@ class Sampler(ABC):
 
 def setting(problem: Problem, value: float | Tensor, like: Tensor) -> Tensor:
     """One number, or one per chain, as a tensor that multiplies u = `like` fast: 0-dim, or shaped like u."""
-    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    value = torch.as_tensor(problem.per_row(value))
+    if not isinstance(value, Tensor):
+        return like.new_full((), value)
+    value = torch.as_tensor(problem.per_row(value.to(like)))
     return expand(value, like).expand_as(like).contiguous() if value.ndim else value
 
 
