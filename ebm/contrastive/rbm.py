@@ -20,7 +20,7 @@ from torch.nn.functional import softplus
 from ebm.energy import Energy
 from ebm.infer.method import count, positive
 from ebm.nodes import AllChoices
-from ebm.rows import flat
+from ebm.rows import dot, flat
 from ebm.solution import Solution, Stop
 
 LARGEST = 20  # bits of the smaller side that are worth a sum
@@ -50,6 +50,8 @@ class BernoulliRBM(Energy):
         True
     """
 
+    closed_form = ("y", "z")
+
     def __init__(
         self, visible: int, hidden: int, scale: float = 0.01, generator: torch.Generator | None = None
     ):
@@ -64,6 +66,15 @@ class BernoulliRBM(Energy):
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         y, z = self.side("y", y), self.side("z", z)
         return -y @ self.visible_bias - ((y @ self.weight + self.hidden_bias) * z).sum(1)
+
+    def value_and_grad(self, name: str, *, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """E(y, z), (B,), and its gradient -b - Wz in y, or -c - yᵀW in z, like that one."""
+        seen, hidden = self.side("y", y), self.side("z", z)
+        if name == "y":
+            slope = torch.addmm(self.visible_bias, hidden, self.weight.T).neg()
+            return dot(slope, seen) - hidden @ self.hidden_bias, slope.view_as(y)
+        slope = torch.addmm(self.hidden_bias, seen, self.weight).neg()
+        return dot(slope, hidden) - seen @ self.visible_bias, slope.view_as(z)
 
     @property
     def free_energy(self) -> Energy:

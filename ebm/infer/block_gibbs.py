@@ -2,7 +2,8 @@
 
     E affine in the bits y_A of a block:    p(y_i = 1 | rest) = σ(-β ∂E/∂y_i),    i ∈ A, independent
 
-A bit in which E is affine costs its slope, so one gradient gives the distribution of a whole block. So it is
+A bit in which E is affine costs its slope, so one gradient gives the distribution of a whole block; an energy
+that offers the slope in a variable in closed form (`value_and_grad`) is not differentiated. So it is
 in a restricted Boltzmann machine, with the visible units and the hidden ones as blocks, in deep Boltzmann
 machines, layer by layer, and on an Ising lattice, with the black and the white fields of a chessboard.
 
@@ -12,14 +13,19 @@ Kjærulff, Kong (1995), "Blocking Gibbs sampling in very large probabilistic exp
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from ebm.infer.method import State
 from ebm.infer.sampler import Info, Noise, Sampler
+from ebm.infer.slope import slope_in
 from ebm.infer.suits import inverse_temperature
 from ebm.problem import Problem
 from ebm.rows import dot, expand
+
+Moved = tuple[Tensor, Tensor, Tensor]  # points, energies, which rows are lost
 
 TOLERANCE = 1e-3  # of an energy difference, relative to its parts: tells curvature from rounding
 
@@ -86,18 +92,29 @@ class BlockGibbs(Sampler):
         noise["uniform"].uniform_(generator=generator)
 
     def step(self, problem: Problem, state: State, noise: Noise) -> tuple[State, Info]:
-        u, value = state["u"], state["value"]
-        lost = torch.zeros(len(u), dtype=torch.bool, device=u.device)
-        for mask in self._masks(problem, u):
-            value, gradient = problem.value_and_grad(u)
-            bits = noise["uniform"] < torch.sigmoid(-expand(state["beta"].expand(len(u)), u) * gradient)
-            new = torch.where(mask & gradient.isfinite(), bits.to(u.dtype), u)
-            lost = lost | ~(gradient.isfinite() | ~mask).flatten(1).all(1)
-            value = value + dot(gradient.nan_to_num(), new - u)  # for E is affine in what has changed
-            u = new
+        move = self._through_variables if self.blocks is None else self._through_blocks
+        u, value, lost = move(problem, state, noise["uniform"])
         never = torch.zeros_like(lost)
         counts = {"accepted": ~never, "divergent": never, "nonfinite": lost}
         return {**state, "u": u, "value": value}, counts
+
+    def _through_variables(self, problem: Problem, state: State, uniform: Tensor) -> Moved:
+        """Each variable in turn, by its own slope alone."""
+        values, uniforms = problem.unpack(state["u"]), problem.unpack(uniform)
+        value, lost = state["value"], torch.zeros_like(state["value"], dtype=torch.bool)
+        for name, old in values.items():
+            value, gradient = slope_in(problem, name, values)
+            new, value, lost = _drawn(old, value, gradient, state["beta"], uniforms[name], lost)
+            values = {**values, name: new}
+        return problem.pack(values), value, lost
+
+    def _through_blocks(self, problem: Problem, state: State, uniform: Tensor) -> Moved:
+        """Each block in turn, by the slope of all."""
+        u, value, lost = state["u"], state["value"], torch.zeros_like(state["value"], dtype=torch.bool)
+        for mask in self._masks(problem, u):
+            value, gradient = problem.value_and_grad(u)
+            u, value, lost = _drawn(u, value, gradient, state["beta"], uniform, lost, mask)
+        return u, value, lost
 
     def _masks(self, problem: Problem, u: Tensor) -> list[Tensor]:
         """For each block which entries are in it, shaped like a row."""
@@ -107,3 +124,24 @@ class BlockGibbs(Sampler):
             blocks = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).view(u.shape[1:])
         blocks = blocks.to(u.device)
         return [blocks == number for number in blocks.unique()]
+
+
+def _drawn(
+    old: Tensor,
+    value: Tensor,
+    gradient: Tensor,
+    beta: Tensor,
+    uniform: Tensor,
+    lost: Tensor,
+    mask: Tensor | None = None,
+) -> Moved:
+    """Bits of a block given all others, and E afterwards; a row without a slope stays, and is lost."""
+    steep = gradient * -(beta if beta.ndim == 0 else expand(beta, gradient))
+    new = (uniform < torch.sigmoid(steep)).to(old.dtype)
+    if mask is not None:
+        new, gradient = torch.where(mask, new, old), torch.where(mask, gradient, 0.0)
+    after = value + dot(gradient, new - old)  # for E is affine in what has changed
+    if not math.isfinite(after.sum().item()):  # NaN and infinite slopes show in it, and it is a quick look
+        bad = ~torch.isfinite(after)
+        new, after, lost = torch.where(expand(bad, old), old, new), torch.where(bad, value, after), lost | bad
+    return new, after, lost
