@@ -19,6 +19,7 @@ RECIPES = ROOT / "benchmarks" / "recipes" / "results"
 REPRESENTATIONS = RECIPES / "representations_fashion-mnist.json"
 MASKED = RECIPES / "masked_prediction_fashion-mnist.json"
 AUTOENCODERS = RECIPES / "digits_autoencoders.json"
+IMAGE_ENERGIES = RECIPES / "image_energies.json"
 
 
 def rows(document: dict[str, Any]) -> list[str]:
@@ -177,6 +178,35 @@ def autoencoders(path: Path = AUTOENCODERS) -> str:
     return "\n".join([*lines, "", told, ""])
 
 
+def image_energies(path: Path = IMAGE_ENERGIES) -> str:
+    """How well energies of images know their own kind, complete them and are sampled."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    kinds = [*record["rows"], "shuffled pixels"]
+    lines = [
+        f"| images | learned by | {' | '.join(f'AUROC, {kind}' for kind in kinds)} | completion | nearest "
+        f"| samples | test images | seconds |",
+        "|---" * (7 + len(kinds)) + "|",
+    ]
+    for data, ways in record["rows"].items():
+        for way, row in ways.items():
+            cells = [
+                f"{row[f'AUROC, {kind}']:.2f}, {row[f'AUROC by slope, {kind}']:.2f}" if kind != data else ""
+                for kind in kinds
+            ]
+            cells += [f"{row[key]:.2f}" for key in ("completion", "nearest")]
+            cells += [f"{row[f'distance, {key}']:.1f}" for key in ("samples", "test images")]
+            lines.append(f"| {data} | {way} | {' | '.join(cells)} | {row['seconds']:.0f} |")
+    settings = record["arguments"]
+    told = (
+        f"AUROC: how often an image of another kind has a higher energy than a test image, and how often a "
+        f"steeper one, |∇E|. Completion: mean error of lower halves that minimize the energy, "
+        f"{settings['completed']} images; nearest: of those of the training images with the nearest upper "
+        f"halves. Samples, test images: their squared distance to the nearest training image. Batches of "
+        f"{settings['batch']}, seed {settings['seed']}, {settings['threads']} cores."
+    )
+    return "\n".join([*lines, "", told, ""])
+
+
 def _span(rows: list[dict[str, Any]], key: str) -> str:
     values = [row[key] for row in rows]
     return f"{min(values):.1%} to {max(values):.1%}"
@@ -200,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     text = readme.read_text(encoding="utf-8")
     new = filled(filled(text, "benchmarks", table()), "representations", representations())
     new = filled(filled(new, "two-rooms", two_rooms()), "masked", masked())
-    new = filled(new, "autoencoders", autoencoders())
+    new = filled(filled(new, "autoencoders", autoencoders()), "image-energies", image_energies())
     if check and new != text:
         print(
             "README's tables are not those of the recorded results: run `python -m benchmarks.table`",

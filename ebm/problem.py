@@ -57,14 +57,14 @@ class Problem:
         self.copies = 1  # of every row, side by side
         self._repeated: dict[int, Problem] = {}  # by number of copies
         self.smooth_terms, self.prox_terms = split_prox(bound.summands)
-        # smooth only? -> terms with a closed form, terms for autograd
-        self._plan: dict[bool, tuple[list[Term], tuple[Term, ...]]] = {}
-        closed = {id(t) for t in bound.summands if len(self.shapes) == 1 and closed_form_of(t) is not None}
-        for only_smooth, terms in ((False, bound.summands), (True, self.smooth_terms)):
-            self._plan[only_smooth] = (
-                [t for t in terms if id(t) in closed],
-                tuple(t for t in terms if id(t) not in closed),
-            )
+        self._plan = {False: self._planned(bound.summands)}  # smooth only? -> closed forms, and for autograd
+        self._plan[True] = self._planned(self.smooth_terms) if self.prox_terms else self._plan[False]
+
+    def _planned(self, terms: tuple[Term, ...]) -> tuple[list[Term], tuple[Term, ...]]:
+        if len(self.shapes) > 1 or not any(t.leaf.closed_form for t in terms):
+            return [], terms
+        closed = [t for t in terms if closed_form_of(t) is not None]
+        return closed, tuple(t for t in terms if closed_form_of(t) is None)
 
     # The layout ---------------------------------------------------------------------------------------------
 

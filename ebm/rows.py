@@ -35,6 +35,11 @@ def mean_dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum() * (1 / len(a))
 
 
+def half_mean_square(a: Tensor) -> Tensor:
+    """½⟨|a|²⟩, a mean over rows, 0-dimensional; as few operations as it can be."""
+    return a.square().sum() * (0.5 / len(a))
+
+
 def norm(a: Tensor) -> Tensor:
     """The Euclidean norm of each row, (B, *shape) -> (B,)."""
     return torch.linalg.vector_norm(flat(a), dim=1)

@@ -27,7 +27,7 @@ from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import count
 from ebm.loss import Loss, LossOutput
-from ebm.rows import expand, mean_dot
+from ebm.rows import expand, half_mean_square
 from ebm.signature import describe
 
 
@@ -96,8 +96,7 @@ class AnnealedScoreMatching(Loss):
         residual = scale * there.gradient - noise  # σ(∇E - ε/σ), which no small σ makes large
         if self.power != 2:
             residual = residual * in_full(scale) ** (self.power / 2 - 1)
-        loss = 0.5 * mean_dot(residual, residual)
-        return LossOutput(loss, gap_terms(points, there.value, self.show_gap))
+        return LossOutput(half_mean_square(residual), gap_terms(points, there.value, self.show_gap))
 
     def _draw(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
         home = y.device if generator is None else generator.device

@@ -27,7 +27,7 @@ from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import number
 from ebm.loss import Loss, LossOutput
-from ebm.rows import mean_dot
+from ebm.rows import half_mean_square
 
 
 class DenoisingScoreMatching(Loss):
@@ -65,5 +65,4 @@ class DenoisingScoreMatching(Loss):
         noise = torch.empty_like(points.y).normal_(generator=generator)
         there = Slopes(points, torch.add(points.y, noise, alpha=self.scale))
         residual = torch.sub(there.gradient, noise, alpha=1 / self.scale)
-        loss = 0.5 * mean_dot(residual, residual)
-        return LossOutput(loss, gap_terms(points, there.value, self.show_gap))
+        return LossOutput(half_mean_square(residual), gap_terms(points, there.value, self.show_gap))

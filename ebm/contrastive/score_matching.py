@@ -29,7 +29,7 @@ from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import count
 from ebm.loss import ON_DATA, Loss, LossOutput
-from ebm.rows import mean_dot
+from ebm.rows import half_mean_square
 
 TRACES = ("exact", "rademacher", "gaussian")
 
@@ -78,7 +78,7 @@ class ScoreMatching(Loss):
             total = sum(here.along(draw(points.y, generator)) for _ in range(self.probes))
             curvature = torch.as_tensor(total) / self.probes
         refuse_flat(energy, here.gradient, curvature)
-        slope = 0.5 * mean_dot(here.gradient, here.gradient)
+        slope = half_mean_square(here.gradient)
         terms = {ON_DATA: here.value.mean(), "slope": slope, "curvature": curvature.mean()}
         loss = terms["slope"] - terms["curvature"]
         return LossOutput(loss, {name: value.detach() for name, value in terms.items()})

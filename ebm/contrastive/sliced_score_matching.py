@@ -31,7 +31,7 @@ from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import count
 from ebm.loss import ON_DATA, Loss, LossOutput
-from ebm.rows import dot, expand, mean_dot, norm
+from ebm.rows import dot, expand, half_mean_square, mean_dot, norm
 
 DIRECTIONS = ("rademacher", "gaussian", "sphere")
 
@@ -83,7 +83,7 @@ class SlicedScoreMatching(Loss):
         refuse_flat(energy, here.gradient, products[0])
         curvature = average([mean_dot(v, product) for v, product in zip(draws, products, strict=True)])
         if self.variance_reduced:
-            slope = 0.5 * mean_dot(here.gradient, here.gradient)
+            slope = half_mean_square(here.gradient)
         else:
             slope = average([0.5 * dot(v, here.gradient).square().mean() for v in draws])
         loss = slope - curvature

@@ -33,8 +33,11 @@ class Slopes:
     def __init__(self, points: Points, u: Tensor):
         self.u = u.detach().requires_grad_()
         self.problem = points.problem(create_graph=True)
-        with torch.enable_grad():
+        if torch.is_grad_enabled():  # nearly always
             value, self.gradient = self.problem.value_and_grad(self.u)
+        else:
+            with torch.enable_grad():
+                value, self.gradient = self.problem.value_and_grad(self.u)
         self.value = in_full(value)
 
     def product(self, v: Tensor) -> Tensor:
