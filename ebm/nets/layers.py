@@ -10,8 +10,10 @@ its variance on its way back through convolutions and ReLUs.
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import torch
 from torch import Generator, nn
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.Conv3d)
@@ -36,7 +38,7 @@ def linear(inputs: int, outputs: int, *, bias: bool = True, generator: Generator
         True
     """
     check_sizes("linear", inputs, outputs)
-    return uniform(nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias), inputs, generator)
+    return uniform(undrawn(nn.Linear, inputs, outputs, bias=bias), inputs, generator)
 
 
 def convolution(
@@ -64,10 +66,20 @@ def convolution(
     check_sizes("convolution", inputs, outputs, kernel, stride)
     if kernel % 2 == 0:
         raise ValueError(f"a kernel with a pixel in its middle has an odd side; got {kernel}.")
-    layer = nn.utils.skip_init(
-        nn.Conv2d, inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False
-    )
+    layer = undrawn(nn.Conv2d, inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
     nn.init.normal_(layer.weight, std=math.sqrt(2 / (outputs * kernel**2)), generator=generator)
+    return layer
+
+
+def undrawn(kind: Callable[..., Layer], *sizes: Any, **options: Any) -> Layer:
+    """A layer whose parameters are memory without numbers: nothing has been drawn for them from anywhere.
+
+    As `torch.nn.utils.skip_init`, which for the first one in a process loads sympy: half a second.
+    """
+    layer = kind(*sizes, device="meta", **options)
+    for name, parameter in list(layer.named_parameters()):
+        memory = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+        layer.register_parameter(name, nn.Parameter(memory))
     return layer
 
 

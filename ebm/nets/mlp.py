@@ -5,12 +5,13 @@ h_0 = y,    h_l = σ(W_l h_{l-1} + b_l),    output = W_L h_{L-1} + b_L
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import nn
+
+from ebm.nets.layers import linear
 
 
 def mlp(
@@ -44,8 +45,5 @@ def mlp(
         raise ValueError(f"mlp needs two widths or more, input to output, all positive; got {sizes}.")
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layer = nn.utils.skip_init(nn.Linear, inputs, outputs)  # leaves the global generator alone
-        for parameter in layer.parameters():
-            nn.init.uniform_(parameter, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs), generator=generator)
-        layers += [layer, activation()]
+        layers += [linear(inputs, outputs, generator=generator), activation()]
     return nn.Sequential(*layers[:-1])

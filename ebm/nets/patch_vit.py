@@ -15,7 +15,7 @@ import math
 
 from torch import Generator, Tensor, nn
 
-from ebm.nets.layers import check_sizes, uniform
+from ebm.nets.layers import check_sizes, undrawn, uniform
 from ebm.nets.positions import fixed_positions
 from ebm.nets.transformer import EPS, Block
 from ebm.nets.vit import Patches
@@ -30,7 +30,7 @@ class Tubelets(nn.Module):
         self, channels: int, patch: tuple[int, int, int], width: int, generator: Generator | None = None
     ):
         super().__init__()
-        layer = nn.utils.skip_init(nn.Conv3d, channels, width, patch, stride=patch)
+        layer = undrawn(nn.Conv3d, channels, width, patch, stride=patch)
         self.proj = uniform(layer, channels * math.prod(patch), generator)
 
     def forward(self, clips: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate
 
-from ebm.nets.layers import check_sizes, uniform
+from ebm.nets.layers import check_sizes, undrawn, uniform
 from ebm.nets.positions import sincos
 from ebm.nets.transformer import EPS, Block, small_linear, small_normal
 
@@ -32,7 +32,7 @@ class Patches(nn.Module):
 
     def __init__(self, channels: int, patch: int, width: int, generator: Generator | None):
         super().__init__()
-        layer = nn.utils.skip_init(nn.Conv2d, channels, width, patch, stride=patch)
+        layer = undrawn(nn.Conv2d, channels, width, patch, stride=patch)
         self.proj = uniform(layer, channels * patch**2, generator)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from ebm.show.explorers.picture import picture
 from ebm.show.explorers.state import State
@@ -84,7 +86,9 @@ def png(state: State, message: str = "") -> bytes:
     """
     figure, file = picture(state), io.BytesIO()
     figure.text(0.995, 0.01, message, fontsize=8, ha="right", color="#6E6E6E")
-    figure.savefig(file, format="png")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # once, where `savefig` draws twice, and the reader waits for it
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(file, "png")
     return file.getvalue()
 
 
