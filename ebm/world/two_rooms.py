@@ -132,24 +132,27 @@ def travel(position: Tensor, move: Tensor, wall: Tensor, door: Tensor) -> tuple[
     Returns:
         Where the points are then, (..., 2), and whether they met a wall, (...) bool.
     """
-    (px, py), (ax, ay) = position.unbind(-1), move.unbind(-1)
     left, right, low, high = wall - HALF_WALL, wall + HALF_WALL, door - HALF_DOOR, door + HALF_DOOR
-    edge_x, edge_y = torch.where(ax > 0, HIGH, LOW), torch.where(ay > 0, HIGH, LOW)
-    face, side = torch.where(ax > 0, left, right), torch.where(ay > 0, high, low)
-    to_edge_x, to_edge_y = _share(edge_x - px, ax), _share(edge_y - py, ay)
-    to_face, to_side = _share(face - px, ax), _share(side - py, ay)
-    at_face, at_side = py + to_face * ay, px + to_side * ax
+    onward, still = move > 0, move == 0
+    edge = torch.where(onward, HIGH, LOW)
+    ahead_of, behind = torch.stack([left, high], -1), torch.stack([right, low], -1)
+    met = torch.where(onward, ahead_of, behind)  # the wall's face, the door's side
+    slope = torch.where(still, 1.0, move)
+    to_edge = torch.where(still, math.inf, (edge - position) / slope)  # shares of the move
+    to_met = torch.where(still, math.inf, (met - position) / slope)
+    to_face, to_side = to_met.unbind(-1)
+    at_side, at_face = (position + to_met.flip(-1) * move).unbind(-1)
     ahead, shut = to_face >= 0, (at_face < low) | (at_face > high)
-    in_door = (ahead & ~shut) | ((px > left) & (px < right))  # enters it, or is there
-    within = torch.where(ax > 0, at_side < right, at_side > left)  # before it is left on the other side
-    to_face = torch.where(ahead & shut, to_face, math.inf)
-    to_side = torch.where((to_side >= 0) & in_door & within, to_side, math.inf)
-    first = torch.minimum(torch.minimum(to_edge_x, to_edge_y), torch.minimum(to_face, to_side))
-    hit, share = first <= 1, first.clamp(max=1)
-    x, y = px + share * ax, py + share * ay
-    x = torch.where(hit & (to_face == first), face, x).clamp(LOW, HIGH)  # exactly on what was met
-    y = torch.where(hit & (to_side == first), side, y).clamp(LOW, HIGH)
-    return torch.stack([x, y], -1), hit
+    x = position[..., 0]
+    in_door = (ahead & ~shut) | ((x > left) & (x < right))  # enters it, or is there
+    within = torch.where(onward[..., 0], at_side < right, at_side > left)  # before it is left beyond
+    blocked = torch.stack([ahead & shut, (to_side >= 0) & in_door & within], -1)
+    to_met = torch.where(blocked, to_met, math.inf)
+    first = torch.minimum(to_edge, to_met).amin(-1, keepdim=True)
+    hit = first <= 1
+    there = position + first.clamp(max=1) * move
+    there = torch.where(hit & (to_met == first), met, there).clamp(LOW, HIGH)  # exactly on what was met
+    return there, hit.squeeze(-1)
 
 
 def draw_walls(wall: Tensor, door: Tensor) -> Tensor:
@@ -163,11 +166,6 @@ def draw_walls(wall: Tensor, door: Tensor) -> Tensor:
     pictures = empty.flatten().repeat(len(wall), 1)
     ink = shut[:, :, None].expand(place.shape)
     return pictures.scatter_(1, place.flatten(1), ink.flatten(1)).view(-1, SIDE, SIDE)
-
-
-def _share(way: Tensor, move: Tensor) -> Tensor:
-    """The share of the move after which a way of this length is done; never if it doesn't move."""
-    return torch.where(move == 0, math.inf, way / torch.where(move == 0, 1.0, move))
 
 
 def _line(fixed: int | None, u: Tensor, padding: int) -> Tensor:
