@@ -189,20 +189,17 @@ def image_energies(path: Path = IMAGE_ENERGIES) -> str:
     ]
     for data, ways in record["rows"].items():
         for way, row in ways.items():
-            cells = [
-                f"{row[f'AUROC, {kind}']:.2f}, {row[f'AUROC by slope, {kind}']:.2f}" if kind != data else ""
-                for kind in kinds
-            ]
+            cells = [f"{row[f'AUROC, {kind}']:.2f}" if kind != data else "" for kind in kinds]
             cells += [f"{row[key]:.2f}" for key in ("completion", "nearest")]
             cells += [f"{row[f'distance, {key}']:.1f}" for key in ("samples", "test images")]
             lines.append(f"| {data} | {way} | {' | '.join(cells)} | {row['seconds']:.0f} |")
     settings = record["arguments"]
     told = (
-        f"AUROC: how often an image of another kind has a higher energy than a test image, and how often a "
-        f"steeper one, |∇E|. Completion: mean error of lower halves that minimize the energy, "
-        f"{settings['completed']} images; nearest: of those of the training images with the nearest upper "
-        f"halves. Samples, test images: their squared distance to the nearest training image. Batches of "
-        f"{settings['batch']}, seed {settings['seed']}, {settings['threads']} cores."
+        f"AUROC: how often an image of another kind, resized, has a higher energy than a test image. "
+        f"Completion: mean error of lower halves that minimize the energy, {settings['test_images']:,} "
+        f"images; nearest: of those of the training images with the nearest upper halves. Samples, test "
+        f"images: their squared distance to the nearest training image. Batches of {settings['batch']}, seed "
+        f"{settings['seed']}, {settings['threads']} cores."
     )
     return "\n".join([*lines, "", told, ""])
 

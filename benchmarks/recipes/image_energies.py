@@ -1,14 +1,13 @@
 """A convolutional energy of images, learned by persistent chains and by denoising score matching.
 
     PCD     E(y), its chains Langevin dynamics with a buffer
-    DSM     E(y, σ) at ten levels of noise, sampled by annealed Langevin dynamics: of digits E(y) / σ, of
-            larger images E(y) / σ² with E(y) = ½|y - r(y)|² and a U-net r
+    DSM     E(y, σ) = f(y) / σ at ten levels of noise, sampled by annealed Langevin dynamics
 
     samples       mean squared distance to the nearest training image; that of test images, of noise
     completion    mean |difference| of the lower halves of test images from those that minimize the energy,
                   given the upper halves; from the mean image's; and from those of the training images with
                   the nearest upper halves
-    AUROC         how often an image of another kind has a higher energy than a test image; and a steeper one
+    AUROC         how often an image of another kind has a higher energy than a test image
 
 The data are the digits of scikit-learn, 8 x 8, and Fashion-MNIST where it is found (`EBM_DATA`); each is the
 other kind for the other, resized, and so are images with their pixels shuffled. Beside the results lie
@@ -34,7 +33,7 @@ from torch.nn.functional import interpolate
 from torch.optim.lr_scheduler import OneCycleLR
 
 from benchmarks.recipes.command import option, parse
-from benchmarks.recipes.image_networks import ImageEnergy, Leveled, Restoration
+from benchmarks.recipes.image_networks import ImageEnergy, Leveled
 from benchmarks.recipes.record import FOLDER, found, picture, save
 from ebm import Energy, minimize
 from ebm.contrastive import (
@@ -50,7 +49,6 @@ from ebm.infer.starts import Uniform
 from ebm.measure.auroc import auroc_report
 from ebm.regularized.nearest import nearest
 from ebm.regularizers import Box
-from ebm.rows import norm
 from ebm.solution import one_tensor
 from ebm.train import fit
 
@@ -77,7 +75,6 @@ class Arguments:
     seed: int = option(0, "of weights, batches and samples")
     train_images: int = option(0, "how many to learn from; 0 for all")
     test_images: int = option(1000, "how many to test on")
-    completed: int = option(360, "how many of these to complete")
     threads: int = option(2, "of torch")
     data: tuple[str, ...] = option(("digits", NAME), "which", type=str, nargs="+", choices=["digits", NAME])
     results: str = option("", "the file to write; if empty, image_energies.json beside the others")
@@ -99,10 +96,7 @@ def learned(
 ) -> tuple[Energy, Tensor, dict[str, Any]]:
     """A way's energy E(y), samples, and what it took."""
     side, generator, began = train.shape[-1], seeded(arguments), time.perf_counter()
-    restores = way == "DSM" and side >= 16
-    energy: Energy = ImageEnergy(side, arguments.channels, generator)
-    if restores:
-        energy = Restoration(arguments.channels * 2 // 3, generator)
+    energy = ImageEnergy(side, arguments.channels, generator)
     shape, worked = (1, side, side), time.process_time()
     chains = Langevin(arguments.step_size)
     levels = geometric_levels(arguments.high, arguments.low, 10)
@@ -111,9 +105,9 @@ def learned(
         loss = PersistentContrastiveDivergence(
             chains, buffer, arguments.chain, beta=1 / arguments.heat, squares=0.01
         )
-        trained = energy
+        trained: Energy = energy
     else:
-        loss, trained = AnnealedScoreMatching(levels), Leveled(energy, 2 if restores else 1)  # type: ignore[assignment]
+        loss, trained = AnnealedScoreMatching(levels), Leveled(energy)  # type: ignore[assignment]
     noise = arguments.spoil * torch.randn(train.shape, generator=generator)
     history = fit(
         trained,
@@ -163,33 +157,24 @@ def completed(energy: Energy, test: Tensor, train: Tensor) -> Tensor:
 
 
 def measured(
-    energy: Energy, drawn: Tensor, train: Tensor, test: Tensor, others: dict[str, Tensor], count: int
+    energy: Energy, drawn: Tensor, train: Tensor, test: Tensor, others: dict[str, Tensor]
 ) -> tuple[dict[str, Any], Tensor]:
-    """The numbers of an energy and its samples; and completions of the first `count` test images."""
-    seen = test[:count]
-    half, whole = seen.shape[2] // 2, completed(energy, seen, train)
-    match = nearest(seen[:, :, :half].flatten(1), train[:, :, :half].flatten(1))[0]
-    guesses = {"completion": whole, "mean image": train.mean(0).expand_as(seen), "nearest": train[match]}
+    """The numbers of an energy and its samples; and completions."""
+    half, whole = test.shape[2] // 2, completed(energy, test, train)
+    match = nearest(test[:, :, :half].flatten(1), train[:, :, :half].flatten(1))[0]
+    guesses = {"completion": whole, "mean image": train.mean(0).expand_as(test), "nearest": train[match]}
     noise = torch.rand(drawn.shape, generator=Generator().manual_seed(1))
     row: dict[str, Any] = {
-        name: float((guess - seen)[:, :, half:].abs().mean()) for name, guess in guesses.items()
+        name: float((guess - test)[:, :, half:].abs().mean()) for name, guess in guesses.items()
     }
     far = {"samples": drawn, "test images": test, "noise": noise}
     row |= {f"distance, {name}": _away(those, train) for name, those in far.items()}
-    on = _looks(energy, test)
-    for name, other in others.items():
-        for by, mine, off in zip(("", " by slope"), on, _looks(energy, other), strict=True):
-            found = auroc_report(mine, off)
-            row |= {f"AUROC{by}, {name}": found.value, f"its error{by}, {name}": found.standard_error}
+    with torch.no_grad():
+        on = energy(y=test)
+        for name, other in others.items():
+            found = auroc_report(on, energy(y=other))
+            row |= {f"AUROC, {name}": found.value, f"its error, {name}": found.standard_error}
     return row, whole
-
-
-def _looks(energy: Energy, y: Tensor) -> tuple[Tensor, Tensor]:
-    """E(y) and |∇E(y)|, (B,) each."""
-    y = y.clone().requires_grad_()
-    value = energy(y=y)
-    (slope,) = torch.autograd.grad(value.sum(), y)
-    return value.detach(), norm(slope)
 
 
 def _away(these: Tensor, train: Tensor) -> float:
@@ -221,7 +206,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
             steps = arguments.steps if name == "digits" else arguments.fashion_steps
             steps *= arguments.more if way == "DSM" else 1
             energy, drawn, took = learned(way, train, steps, arguments)
-            row, whole = measured(energy, drawn, train, test, others, arguments.completed)
+            row, whole = measured(energy, drawn, train, test, others)
             hidden = whole.clone()
             hidden[:, :, whole.shape[2] // 2 :] = 0
             rows[way], shown = {**row, **took}, [*shown, drawn, hidden, whole]

@@ -43,6 +43,7 @@ myst_heading_anchors = 3
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
+toc_object_entries = False  # else every sidebar lists every method, and the build takes an hour
 suppress_warnings = ["ref.python"]  # an attribute called `mean` means its own, not one of the many others
 add_module_names = False
 napoleon_use_ivar = True  # the code below the list defines them
