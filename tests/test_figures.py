@@ -19,8 +19,10 @@ README = FIGURES.parent / "README.md"
 SCRIPTS = sorted(path for path in FIGURES.glob("[a-z]*.py"))
 LONG = {
     "architectures",
+    "blurry",
     "contrastive_zoo",
     "dimension",
+    "lista",
     "safeguards",
     "zoo",
 }  # most of a minute and more; `make test-full`

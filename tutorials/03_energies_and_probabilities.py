@@ -91,11 +91,13 @@ explore(samplers)
 # <details><summary>What you should have seen</summary>
 #
 # 1. Langevin is too wide: by 15 % at ε = 0.25, by 5 % at 0.125 and 2 % at 0.0625 (part 3 says why), and no number of
-#    draws cures it. MALA and HMC are right whatever ε is. It takes small steps to be less wrong, and small steps go
-#    nowhere: halving ε also halves what the draws are worth.
-# 2. Langevin's chains fly off to infinity. MALA says no more often (40 % accepted at 0.5), and stays right.
-# 3. All three say 1.00, with tiny errors, and the 64 chains have seen **one mode of eight**. The meter asks how far
-#    draws are from the center, and all modes are equally far: it is blind to this. At temperature 1 they travel.
+#    draws cures it. MALA and HMC are right at each ε, as far as their errors tell. It takes small steps to be less
+#    wrong, and small steps go nowhere: halving ε also halves what Langevin's draws are worth.
+# 2. Langevin's chains fly off to infinity. MALA says no more often (40 % accepted at 0.5), and stays right. HMC, with
+#    four long steps a proposal, is hardly ever accepted (2 % at 0.5): right in the end, but this run is too short for it.
+# 3. All three say 1.00, with tiny errors, and more than nine draws in ten are from **one mode of eight**. A few chains
+#    have come to a mode nearby, none to the far side. The meter asks how far draws are from the center, and all modes
+#    are equally far: it is blind to this. At temperature 1 they travel.
 # </details>
 
 # %% [markdown]
@@ -377,7 +379,7 @@ assert annealed.lower < pits.log_z < annealed.upper
 #
 # - **from one pit**: all begin in the left pit, as they do when you start from "a good point";
 # - **from everywhere**: each begins somewhere else;
-# - **tempered**: each has three warmer companions, with which it changes places (in proportion to what energies say).
+# - **tempered**: each has three warmer companions, with which it changes places (the energies decide how likely).
 #
 # The meters: the share accepted; **ESS**, how many independent draws the draws are worth; and **R̂**, the spread over all
 # chains divided by that within one, which is 1 where chains agree.
