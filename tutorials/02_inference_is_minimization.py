@@ -439,9 +439,9 @@ print(
 assert (steps[:, -1] > 2.5 * steps[:, 0]).all()
 
 # %% [markdown]
-# Every row says "converged (gradient)": where it is, the slope is zero. Only some have found a solution. Of the
-# others most are in a local minimum, and some not even there: with few clues about one row in eight is on a saddle
-# or a plateau, from which a little noise would lead further down. Which rows are right, the energy itself tells,
+# Every row says "converged", by its gradient: where it is, the slope is zero. Only some have found a solution. Of
+# the others most are in a local minimum, and some not even there: with 26 clues about one row in seven is on a
+# saddle or a plateau, from which a little noise leads further down. Which rows are right, the energy itself tells,
 # with no teacher: $E = 0$. That is the other use of an energy: **to check an answer is cheaper than to find it.**
 # The third puzzle with 26 clues (bold):
 
