@@ -95,6 +95,15 @@ def test_chains_that_are_lost_are_counted_and_leave_the_others_alone() -> None:
     assert "Langevin has lost 64 of 64 chains" in explorer.scene().text
 
 
+def test_a_spread_on_its_way_to_infinity_stays_a_short_word() -> None:
+    explorer = SamplersExplorer(step_size=0.41)  # Langevin is stable below 2 / (the largest curvature)
+    for _ in range(12):
+        explorer.tick()
+        words = explorer.scene().text
+        assert max(map(len, words.split())) < 20, words
+    assert explorer.probe()["Langevin spread"] > 1e3
+
+
 def test_a_new_setting_or_start_begins_again_and_the_seed_repeats() -> None:
     explorer = SamplersExplorer("ring", step_size=0.05)
     first = run(explorer, 2)

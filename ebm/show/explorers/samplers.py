@@ -168,8 +168,8 @@ class SamplersExplorer(State):
             spread, error, lost = (found[key] for key in ("spread", "standard error", "lost chains"))
             if lost:
                 says.append(f"{name} has lost {lost:.0f} of {CHAINS} chains")
-            elif not math.isfinite(error):
-                says.append(f"{name} {spread:.2f}")
+            elif not math.isfinite(error) or spread > 100:
+                says.append(f"{name} {spread:.3g}")
             else:
                 off = (spread - 1) / max(error, 1e-12)
                 note = ", too wide" if off > 4 else ", too narrow" if off < -4 else ""
