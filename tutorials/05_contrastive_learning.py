@@ -86,7 +86,7 @@ my_guesses = {"c": None, "the second valley": None, "noise for each row in 32 di
 #
 # 1. **Push down only**: press Play and wait for 200 steps. What share of the box is likely? Where did the picture go?
 # 2. **Switch the loss to contrastive** and go on, 200 steps more. Where does the energy rise first? Is it high in the
-#    corners, where there is no noise?
+#    corners, where there is hardly any noise? Was it before?
 # 3. **Switch back to push down only.** How long does it take until what was learned is lost?
 #
 # Where widgets don't run you see one picture: set the state from Python and look again, e.g.
@@ -99,11 +99,12 @@ explore(training)
 # %% [markdown]
 # <details><summary>What you should have seen</summary>
 #
-# 1. 97 % after 200 steps, with a gap of 0.16 nats: a flat energy, and one color everywhere.
-# 2. At once around the data: 28 % are likely after 100 steps, 25 % after 200, with a gap of nearly 9 nats. In the corners
-#    anything may come out, since nothing is pushed there.
-# 3. After 50 steps 82 % of the box is likely, after 150 more than 95 %. Pushing up is no cure that is taken once: a loss
-#    that only pushes down collapses an energy that was well.
+# 1. About 96 % after 200 steps, with a gap below 0.2 nats: a flat energy. The data's box is one dark color, and the moons
+#    are gone. It is bright outside, since the network does not reach so far; the loss has no part in that.
+# 2. At once around the data: after 10 steps the gap is 1.6 nats. About 30 % are likely after 100 steps, 26 % after 200,
+#    with a gap of more than 8 nats. The corners are high, and were before: look inside to see what a loss does.
+# 3. After 50 steps 75 % of the box is likely, after 200 more than 90 %, and the gap is below half a nat. Pushing up is no
+#    cure that is taken once: a loss that only pushes down collapses an energy that was well.
 # </details>
 
 # %% [markdown]
@@ -523,7 +524,7 @@ assert errors["denoising"] < 0.5 * errors["push down only"]
 # %% [markdown]
 # After pushing down only, the network copies whatever it sees: noise stays noise, and nothing costs anything. Look at the
 # report again, though. Its AUROC is near 1: **digits still have the lowest energy, by a hair.** Order is not height: a
-# hundredth of a nat changes no probability. With the fix, shuffled pixels and noise stand out by nats, and the map leads
+# few hundredths of a nat change no probability. With the fix, shuffled pixels and noise stand out by nats, and the map leads
 # back to digits.
 #
 # Now compare with your guesses: $\frac12\log 2\pi = 0.919$, which is $\log Z$; nothing happens to the second valley; 20,
@@ -534,10 +535,12 @@ assert errors["denoising"] < 0.5 * errors["push down only"]
 #
 # - LeCun, Chopra, Hadsell, Ranzato, Huang (2006), *A Tutorial on Energy-Based Learning*, sections 2.2 and 5: which losses
 #   push up, and which can collapse.
-# - Gutmann, Hyvärinen (2012), *Noise-Contrastive Estimation of Unnormalized Statistical Models*: the loss, and its error.
+# - Gutmann, Hyvärinen (2012), *Noise-Contrastive Estimation of Unnormalized Statistical Models*: the loss, and its error
+#   (theorem 3).
 # - Hinton (2002), *Training Products of Experts by Minimizing Contrastive Divergence*; Tieleman (2008) for chains that go
 #   on.
-# - Hyvärinen (2005), *Estimation of Non-Normalized Statistical Models by Score Matching*; Vincent (2011), *A Connection
-#   Between Score Matching and Denoising Autoencoders*.
-# - In the library: everything in `ebm.contrastive`, one loss a file.
+# - Hyvärinen (2005), *Estimation of Non-Normalized Statistical Models by Score Matching*, theorem 1; Vincent (2011), *A
+#   Connection Between Score Matching and Denoising Autoencoders*, section 4; Alain, Bengio (2014), *What Regularized
+#   Auto-Encoders Learn from the Data-Generating Distribution*, theorem 2: where C3 maps to.
+# - In the library: everything in `ebm.contrastive`.
 # - Next: chapter 06, regularized learning, which needs no point to push up.

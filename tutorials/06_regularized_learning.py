@@ -100,10 +100,10 @@ explore(sparse)
 # <details><summary>What you should have seen</summary>
 #
 # 1. Four leave an error of 55 %, eight of 43 %, all 19 of 38 %. With 0.1 a unit the rest isn't worth its price.
-# 2. At 0.02 it uses 47 atoms (error 19 %), at 0.1 it uses 19 (38 %), at 0.3 three (71 %), at 0.5 one (96 %), at 0.6 none:
-#    code 0, error 100 %. Part 3 says where that happens.
-# 3. Short edges and bars in all directions, each at a place of its own. The sky at (120, 140), where it is smooth, is
-#    rebuilt with an error of 21 % from 13 atoms, a piece of roof at (60, 60) with 50 %.
+# 2. At 0.02 it uses 47 atoms (error 19 %), at 0.1 it uses 19 (38 %), at 0.3 three (71 %), at 0.5 one (96 %), from 0.54
+#    on none: code 0, error 100 %. Part 3 says where that happens.
+# 3. Short edges and bars in all directions, each at a place of its own. After 400 steps the sky at (120, 140), where
+#    it is smooth, is rebuilt with an error of 20 % from 11 atoms, a piece of roof at (60, 60) with 51 % from 13.
 # </details>
 
 # %% [markdown]
@@ -425,8 +425,8 @@ assert meters[0.0].verdict == "flat energy" and meters[0.0].likely_volume > 0.9
 assert meters[1.0].verdict == "alive" and meters[8.0].mean > 10 * meters[1.0].mean
 
 # %% [markdown]
-# Too little, and the energy is flat. Too much, and the code says nothing: all that is left is the distance to one point.
-# **In both cases the loss went down all the way.**
+# Too little, and the energy is flat wherever the network reaches. Too much, and the code says nothing: all that is left
+# is the distance to one point. **In both cases the loss went down all the way.**
 #
 # ### Real data: photographs, and the loophole
 #
@@ -503,11 +503,12 @@ assert max(gaps) > 1.1 * gaps[0] and gaps[-1] < 0.1 * max(gaps)
 # ## 8 · Further
 #
 # - Olshausen, Field (1996), *Emergence of simple-cell receptive field properties by learning a sparse code for natural
-#   images*; Beck, Teboulle (2009), *A Fast Iterative Shrinkage-Thresholding Algorithm* (ISTA, and how to speed it up).
+#   images*; Beck, Teboulle (2009), *A Fast Iterative Shrinkage-Thresholding Algorithm*, equation 3.1 (ISTA) and 4.1 to
+#   4.3 (how to speed it up).
 # - Hinton, Zemel (1993), *Autoencoders, Minimum Description Length and Helmholtz Free Energy*: energy against information.
-# - Kingma, Welling (2014), *Auto-Encoding Variational Bayes*; Lucas, Tucker, Grosse, Norouzi (2019), *Don't Blame the
-#   ELBO!*, for directions that go silent in linear models.
+# - Kingma, Welling (2014), *Auto-Encoding Variational Bayes*, equation 3; Lucas, Tucker, Grosse, Norouzi (2019),
+#   *Don't Blame the ELBO!*, section 4: directions that go silent in linear models.
 # - Rifai, Vincent, Muller, Glorot, Bengio (2011), *Contractive Auto-Encoders*.
 # - LeCun (2022), *A Path Towards Autonomous Machine Intelligence*, section 4.3: what limits the information of a latent.
-# - In the library: everything in `ebm.regularized`, one model a file; `figures/dial.py` turns the dial on a VAE.
+# - In the library: everything in `ebm.regularized`; `figures/dial.py` turns the dial on a VAE.
 # - Next: chapter 07, joint embedding.

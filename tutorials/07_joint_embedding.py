@@ -84,8 +84,8 @@ my_guesses = {
 #
 # 1. **Take the fix away:** set the weights of variance and covariance to 0 and train for 600 steps. Where are the codes?
 #    What is the invariance term?
-# 2. **Put back the variance** (25), don't start again, train to step 1,600. The standard deviations are 1 again. Look at the
-#    third bar.
+# 2. **Put back the variance** (25), don't start again, train to step 1,600. Neither standard deviation is below 1 now. Look
+#    at the third bar.
 # 3. **Put back the covariance** (1) as well, and train to step 2,400.
 #
 # Where widgets don't run, set the state from Python and look again, e.g.
@@ -98,11 +98,11 @@ explore(cloud)
 # %% [markdown]
 # <details><summary>What you should have seen</summary>
 #
-# 1. All at one point; invariance below 0.001, as small as it gets: **complete collapse**. The loss calls it a success.
+# 1. All at one point; invariance 0.000, as small as it gets: **complete collapse**. The loss calls it a success.
 # 2. The codes fly apart, onto a **line**: each dimension varies, and both say the same. 1.0 directions of 2, **dimensional
 #    collapse**. It is as stable as it looks.
-# 3. The line bends and opens: nearly 2 directions. The covariance falls from about 2.5 to below 0.1, and invariance has
-#    to give way a little: two dimensions are harder to keep in agreement than one said twice.
+# 3. The line bends and opens: nearly 2 directions. The covariance falls from 3 or more to about 0.1, and invariance has
+#    to give way a little, from 0.04 to 0.06: two dimensions are harder to keep in agreement than one said twice.
 # </details>
 
 # %% [markdown]
@@ -477,9 +477,12 @@ with style():
 # - Bardes, Ponce, LeCun (2021), *VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning*,
 #   equations 1 to 6. The paper's weights belong to sums where the code (and this library) has means: see `ebm.joint.vicreg`.
 # - Mialon, Balestriero, LeCun (2022), *Variance covariance regularization enforces pairwise independence in
-#   self-supervised representations*: the expander.
-# - Grill et al. (2020), *Bootstrap Your Own Latent*; Chen, He (2021), *Exploring Simple Siamese Representation Learning*;
-#   Tian, Chen, Ganguli (2021), *Understanding self-supervised learning dynamics without contrastive pairs*: distillation.
+#   self-supervised representations*: the expander. Gretton, Bousquet, Smola, Schölkopf (2005), *Measuring statistical
+#   dependence with Hilbert-Schmidt norms*, definition 2: HSIC.
+# - Grill et al. (2020), *Bootstrap Your Own Latent*, equations 1 and 2; Chen, He (2021), *Exploring Simple Siamese
+#   Representation Learning*, equations 1 to 4; Tian, Chen, Ganguli (2021), *Understanding self-supervised
+#   learning dynamics without contrastive pairs*: distillation.
 # - Jing, Vincent, LeCun, Tian (2022), *Understanding dimensional collapse in contrastive self-supervised learning*.
-# - LeCun (2022), *A Path Towards Autonomous Machine Intelligence*, section 4.5: joint embedding predictive architectures.
+# - LeCun (2022), *A Path Towards Autonomous Machine Intelligence*, sections 4.4 and 4.5: joint embedding
+#   predictive architectures, and how they are trained.
 # - Next: chapter 08, world models and planning.

@@ -67,8 +67,8 @@ def seeded(seed: int = SEED) -> torch.Generator:
 # 1. An answer has 100 steps, each wrong with probability 0.01, and nothing is ever taken back. What is the chance
 #    that **all** of it is right? And if one may look after every step where one is, and plan again?
 # 2. A planner minimizes the distance to the goal **as the crow flies**, and a wall stands between. What does it do?
-# 3. Two world models learn from the same clips. The prediction error of one ends 1,000 times **smaller** than that of
-#    the other. Which of the two can you plan with?
+# 3. Two world models learn from the same clips. The prediction error of one ends more than 1,000 times **smaller**
+#    than that of the other. Which of the two can you plan with?
 
 # %%
 my_guesses = {
@@ -103,10 +103,10 @@ explore(planner)
 #
 # 1. To the wall, as near to the goal as it gets on this side (19.5 px), and there it stays: every way to the door
 #    begins by going away. On foot it goes through the door and comes within 1 px of the goal.
-# 2. No: 4 moves end about 28 px away. Yet after nine moves, each the first of a new plan, it is there: with a
+# 2. No: 4 moves end about 30 px away. Yet after eight moves, each the first of a new plan, it is there: with a
 #    **cost** that knows the way, a short horizon is enough.
 # 3. The plan waits in the left room, 26 px from the goal: a guardrail is not a price that can be paid. Without it the
-#    plan goes through the middle of where the disc was.
+#    plan goes through the door again, where the disc was.
 # </details>
 
 # %% [markdown]
@@ -386,10 +386,11 @@ assert passes > 0.9 and leaks < 0.6
 # A good model, on average; and yet some pushes at the wall go through it. **A small error is not a good model**: the
 # planner looks for the cheapest imagined future, so it finds the leaks. Watch two planners in 10 episodes of 28
 # moves, from the left room to the right, both with the learned model:
-# - **CEM over 14 moves**, by the distance as the crow flies at every step;
+# - **CEM over 14 moves**, by the distance as the crow flies at every step. It is iCEM, a CEM whose noise changes slowly
+#   from move to move and which keeps some of its elites;
 # - **graph search**: imagined places become nodes, 12 headings the edges, and it floods the rooms until it finds a way;
-#   with a **memory of surprises**: where an outcome was far from the prediction, the edge is not used again in this
-#   episode.
+#   with a **memory of surprises**: where an outcome was far from the prediction, that heading is not taken again
+#   near there in this episode.
 
 
 # %%
@@ -635,11 +636,13 @@ assert away[6] < 0.5 * still[6]
 # %% [markdown]
 # ## 8 · Further
 #
-# - LeCun (2022), *A Path Towards Autonomous Machine Intelligence*, section 3.1 (mode 2: planning with a world model) and
-#   3.2 (guardrails).
+# - LeCun (2022), *A Path Towards Autonomous Machine Intelligence*, section 3.1.2 (mode 2: planning with a world model)
+#   and 3.2 (a cost that is built in and not learned, as a guardrail is).
 # - Sobal et al. (2025), *Learning from Reward-Free Offline Data: A Case for Planning with Latent Dynamics Models*: Two
 #   Rooms from pixels, with variance, covariance, time similarity and inverse dynamics; `ebm.world.TwoRoomsModel` and
 #   `ebm.plan.two_rooms_agent` are a version of it that trains in minutes.
 # - de Boer, Kroese, Mannor, Rubinstein (2005), *A Tutorial on the Cross-Entropy Method*.
 # - Feller (1968), *An Introduction to Probability Theory and Its Applications* I, chapter XIV: first passages.
-# - Next: chapter 09.
+# - Pinneri et al. (2020), *Sample-efficient cross-entropy method for real-time planning*, algorithm 1: iCEM.
+# - In the library: everything in `ebm.plan` and `ebm.world`; `ebm.jepa` learns the representations. This is the last
+#   chapter.
