@@ -2,7 +2,7 @@
 
     seen = hours awake · 3600 s · 2 eyes · 10⁷ bit/s / 8          read = tokens · characters a token · 1 byte
 
-Everything is computed from the published numbers below, each with its source; they are estimates, and the
+Everything is computed from the numbers below, published ones and rules of thumb, each with its source; the
 figure claims no more than their order of magnitude. Words that are heard are counted as they would be
 written. Right, how long the same text takes a person who reads eight hours a day.
 
