@@ -6,7 +6,7 @@ modules applied to such arguments:
     E(free) = Σ_i w_i · E_i(a_i1, a_i2, ...),      a = free variable | held rows | module(a, ...)
 
 `Binder` writes an energy in this form. Whatever depends on given variables alone is evaluated at that moment
-and *held*: a tensor (or a tuple of tensors) whose first dimension is the batch B. `Bound` is the result.
+and `held`: a tensor (or a tuple of tensors) whose first dimension is the batch B. `Bound` is the result.
 """
 
 from __future__ import annotations
