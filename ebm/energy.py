@@ -52,13 +52,11 @@ class Energy(nn.Module):
     closed_form: ClassVar[tuple[str, ...]] = ()
     indicator: ClassVar[bool] = False
     separable: ClassVar[bool] = False
-    _plain: ClassVar[bool] = True  # one summand, and nothing to do when it is bound
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls):
             cls.variables, cls.options = read_signature(cls.forward, skip=1)
-        cls._plain = cls.prepare is Energy.prepare and cls._summands is Energy._summands
 
     def prepare(self, binder: Binder, given: Mapping[str, Any]) -> dict[str, Any]:
         """Row data to compute or draw once a bind, handed to `forward` under these names (default: none).
@@ -87,11 +85,8 @@ class Energy(nn.Module):
         """
         refuse_unknown(self, [n for n in given if n not in self.variables and n not in self.options])
         binder = Binder(generator)
-        for name, value in {**like, **given}.items() if like else given.items():
+        for name, value in {**(like or {}), **given}.items():
             binder.observe(name, value)
-        if not given and self._plain:  # so are the losses of most energies bound, at every step
-            everything = tuple((v, Free(v)) for v in self.variables)
-            return Bound((Term(self, everything, 1.0, self.label),), {}, self.variables, binder)
         free = tuple(v for v in self.variables if v not in given)
         scope: dict[str, Expression] = {v: Free(v) for v in free}
         scope |= {name: binder.hold(value) for name, value in given.items()}
@@ -109,7 +104,7 @@ class Energy(nn.Module):
             names = ", ".join(f"{v}=..." for v in self.variables)
             raise TypeError(f"energies are called by keyword: {self.label}({names}), not by position.")
         refuse_missing(self, variables)
-        if self._plain:
+        if type(self).prepare is Energy.prepare and type(self)._summands is Energy._summands:
             refuse_unknown(self, [v for v in variables if v not in self.variables and v not in self.options])
             rows = [variables[v].shape[:1] for v in self.variables if isinstance(variables[v], Tensor)]
             if any(r != rows[0] for r in rows):
