@@ -51,13 +51,16 @@ def browser(lab: Lab) -> Iterator[Browser]:
 
 @pytest.fixture
 def show(lab: Lab, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., ExplorerPage]]:
-    """Opens a notebook, runs it, and gives its explorer at rest; keeps a screenshot where the test fails."""
+    """Opens a notebook, runs it, and gives its explorer at rest; keeps a screenshot where the test fails.
+
+    A name without cells is a chapter of the course.
+    """
     pages: list[ExplorerPage] = []
 
     def opened(name: str, *cells: str, **options: Any) -> ExplorerPage:
         explorer = ExplorerPage(browser.new_page(viewport={"width": 1400, "height": 1000}, **options))
         pages.append(explorer)
-        explorer.open(lab.write(name, *cells))
+        explorer.open(lab.write(name, *cells) if cells else lab.hand_out(name))
         explorer.run_all()
         return explorer
 

@@ -48,6 +48,11 @@ class Lab:
         page.parent.mkdir(parents=True)
         news = {"@jupyterlab/apputils-extension:announcements": True}
         page.write_text(json.dumps({"disabledExtensions": news}))
+        tracker = (
+            self.kept / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+        )
+        tracker.parent.mkdir(parents=True)
+        tracker.write_text(json.dumps({"windowingMode": "none"}))  # cells out of sight are on the page, too
         kept = {
             "JUPYTER_CONFIG_DIR": "config",
             "JUPYTER_DATA_DIR": "data",
@@ -117,6 +122,22 @@ class Lab:
         session = {"path": f"{name}.ipynb", "name": name, "type": "notebook", "kernel": kernel}
         self._ask("POST", "api/sessions", session)
         return f"{self.url}lab/workspaces/{name}/tree/{name}.ipynb?token={TOKEN}&reset"
+
+    def hand_out(self, chapter: str) -> str:
+        """Give out a chapter of the course with its checks, as to a student; the address that opens it.
+
+        It gets a kernel of its own, since it sets torch's default precision.
+        """
+        shutil.copy(ROOT / "tutorials" / f"{chapter}.ipynb", self.notebooks)
+        shutil.copytree(ROOT / "tutorials" / "checks", self.notebooks / "checks", dirs_exist_ok=True)
+        session = {
+            "path": f"{chapter}.ipynb",
+            "name": chapter,
+            "type": "notebook",
+            "kernel": {"name": "python3"},
+        }
+        self._ask("POST", "api/sessions", session)
+        return f"{self.url}lab/workspaces/{chapter}/tree/{chapter}.ipynb?token={TOKEN}&reset"
 
     def _ask(self, method: str, path: str, content: Any = None) -> Any:
         request = urllib.request.Request(
