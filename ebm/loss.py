@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ebm.bound import Bound
 from ebm.energy import Energy
+from ebm.infer.pose import check_generator
 from ebm.memory import targets
 from ebm.processes import world_size
 from ebm.signature import check_output, refuse_faulty, refuse_missing
@@ -60,6 +61,7 @@ class Loss(nn.Module, ABC):
     def __call__(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         if not isinstance(energy, Energy):
             raise TypeError(f"{self.label} is called as loss(energy, generator, y=y); got {energy!r} first.")
+        check_generator(generator)
         try:
             output: LossOutput = super().__call__(energy, generator, **data)
         except (RuntimeError, ValueError):

@@ -561,3 +561,24 @@ def test_what_is_no_mistake_is_taken() -> None:
     assert ConditionalNCE(torch.tensor([0.1, 0.2]))(BOWL, y=Y).loss.isfinite()
     assert AllChoices(3, 2).outside(torch.tensor([[0, 2], [0, 3], [-1, 0]])).tolist() == [False, True, True]
     assert NCE(NOISE)(BOWL, y=Y.t().contiguous().t()).loss.isfinite()
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [Gibbs(), GibbsWithGradients(), BlockGibbs(torch.tensor([0, 1]))],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_chains_of_bits_that_came_as_whole_numbers_say_how_to_convert_them(sampler):
+    spins = energy(lambda y: (y[:, 0] * y[:, 1]).float())
+    with pytest.raises(TypeError, match=r"holds torch.int64; convert it, y.float\(\)"):
+        ContrastiveDivergence(sampler, 2)(spins, y=torch.tensor([[0, 1], [1, 1]]))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [ContrastiveDivergence(Langevin(0.1), 2), DenoisingScoreMatching(0.1), SlicedScoreMatching()],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_a_seed_in_place_of_a_generator_is_told_what_is_one(loss):
+    with pytest.raises(TypeError, match=r"torch.Generator\(\).manual_seed\(0\); got 7"):
+        loss(energy(lambda y: (y**2).sum(1)), 7, y=torch.randn(4, 2))

@@ -63,8 +63,14 @@ def draw_negatives(
         latents: where latent variables begin that move with y, by name, (B, *shape) each.
 
     Raises:
+        TypeError: for whole numbers, or a kind of variable that the sampler is not made for.
         ValueError: if a chain came to where it or the energy is no finite number.
     """
+    if not start.is_floating_point():
+        raise TypeError(
+            f"{type(sampler).__name__} moves {variable!r}, which holds {start.dtype}; convert it, "
+            f"{variable}.float(): bits are zeros and ones in floating point."
+        )
     free = {variable: start.detach(), **{name: z.detach() for name, z in (latents or {}).items()}}
     with constant(energy):
         with torch.no_grad():

@@ -44,7 +44,7 @@ def pose(
     own = {*energy.variables, *(() if isinstance(energy, Bound) else energy.options)}
     limited = {name for constraint in subject_to for name in constraint.variables} - own
     _check_names(energy, wanted, given, limited)
-    _check_generator(generator)
+    check_generator(generator)
     values = _starting_values(wanted, given, generator)
     _check_values(energy, values, given)
     told = {name: value for name, value in given.items() if name not in limited}
@@ -113,7 +113,12 @@ def _check_names(
         )
 
 
-def _check_generator(generator: torch.Generator | None) -> None:
+def check_generator(generator: torch.Generator | None) -> None:
+    """Refuse what is no source of draws.
+
+    Raises:
+        TypeError: saying what is one.
+    """
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(
             f"generator must be a torch.Generator, e.g. torch.Generator().manual_seed(0); got {generator!r}."

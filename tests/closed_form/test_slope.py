@@ -62,7 +62,7 @@ def test_the_machine_is_not_differentiated(monkeypatch: pytest.MonkeyPatch) -> N
         slope_in(problem, variable, values)
 
 
-def test_an_energy_of_other_variables_has_no_slope() -> None:
+def test_a_term_of_weight_zero_counts_for_nothing() -> None:
     model = energy(lambda y: (y**2).sum(1)) + 0.0 * cross
     values = {"y": torch.ones(2, 4)}
     problem, _ = pose(model.given(z=torch.ones(2, 4)), values, None)
