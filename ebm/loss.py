@@ -61,7 +61,8 @@ class Loss(nn.Module, ABC):
     def __call__(self, energy: Energy, generator: torch.Generator | None = None, **data: Any) -> LossOutput:
         if not isinstance(energy, Energy):
             raise TypeError(f"{self.label} is called as loss(energy, generator, y=y); got {energy!r} first.")
-        check_generator(generator)
+        if data:  # else the data may have come by position, and what is missing is told
+            check_generator(generator)
         try:
             output: LossOutput = super().__call__(energy, generator, **data)
         except (RuntimeError, ValueError):
