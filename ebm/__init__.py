@@ -8,6 +8,7 @@ from __future__ import annotations
 from ebm.choices import Choices
 from ebm.energy import Energy
 from ebm.function import energy
+from ebm.heap import keep_freed_memory
 from ebm.infer.minimize import minimize
 from ebm.infer.sample import sample
 from ebm.latent import min_over
@@ -28,3 +29,5 @@ __all__ = [
     "sample",
 ]
 __version__ = "0.1.0"
+
+keep_freed_memory()

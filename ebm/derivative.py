@@ -34,13 +34,28 @@ def hessian_product(energy: Function, u: Tensor) -> tuple[Tensor, Tensor, Functi
         value = energy(w)
         if not value.requires_grad:
             return value, torch.zeros_like(u), torch.zeros_like
-        (gradient,) = torch.autograd.grad(
-            value, w, torch.ones_like(value), create_graph=True, materialize_grads=True
-        )
+        gradient = product_with(value, w, torch.ones_like(value), create_graph=True)
 
     def product(v: Tensor) -> Tensor:
-        if not gradient.requires_grad:
-            return torch.zeros_like(v)
-        return torch.autograd.grad(gradient, w, v, retain_graph=True, materialize_grads=True)[0]
+        return product_with(gradient, w, v, keep=True) if gradient.requires_grad else torch.zeros_like(v)
 
     return value.detach(), gradient.detach(), product
+
+
+def product_with(
+    value: Tensor, u: Tensor, v: Tensor, create_graph: bool = False, keep: bool | None = None
+) -> Tensor:
+    """vᵀ ∂value/∂u, like u; zeros where the value does not depend on u.
+
+    This is `torch.autograd.grad` by its operator: the Python around that one takes 15 µs, as long as a
+    gradient of a small energy itself.
+
+    Args:
+        value: a tensor with a graph.
+        u: what to differentiate by.
+        v: like the value; ones, for energies (B,) of rows u.
+        create_graph: whether the result can be differentiated.
+        keep: whether the graph of the value is to be used again; if None, as `create_graph` says.
+    """
+    found: Tensor | None = torch.ops.aten.grad.default([value], [u], [v], keep, create_graph, True)[0]
+    return torch.zeros_like(u) if found is None else found

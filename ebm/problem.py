@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ebm.binder import Term
 from ebm.bound import Bound
-from ebm.derivative import hessian_product, traced_gradient
+from ebm.derivative import hessian_product, product_with, traced_gradient
 from ebm.rows import flat
 from ebm.signature import check_output
 from ebm.split import closed_form_of, split_prox
@@ -129,10 +129,7 @@ class Problem:
             self._ones = torch.ones_like(value)
         if not value.requires_grad:  # nothing here depends on u
             return value, torch.zeros_like(u)
-        (gradient,) = torch.autograd.grad(
-            value, v, self._ones, create_graph=self.create_graph, allow_unused=True
-        )
-        gradient = torch.zeros_like(u) if gradient is None else gradient
+        gradient = product_with(value, v, self._ones, self.create_graph)
         return (value if self.create_graph else value.detach()), gradient
 
     def _closed_form(self, terms: list[Term], u: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from ebm.energy import Energy
-from ebm.infer.sample import run_chains
+from ebm.infer.chains import Chains
 from ebm.infer.sampler import Sampler
 from ebm.infer.suits import refuse_unsuited
 from ebm.parts import constant
 from ebm.problem import Problem
-from ebm.solution import one_tensor
 
 
 class Negatives(NamedTuple):
@@ -79,8 +78,9 @@ def draw_negatives(
         problem = Problem(bound, shapes, generator=generator, batch=len(start))
         u = problem.pack(free)
         refuse_unsuited(sampler, problem, u)
-        samples, lost = run_chains(problem, u, sampler, 1, thin=steps, beta=beta, by_name=False)
-    points = problem.unpack(one_tensor(samples.value)[0])
+        chains = Chains(problem, u, sampler, beta)
+        counts = chains.walk(steps)
+    points, lost = problem.unpack(chains.state["u"]), chains.lost()
     value = points.pop(variable)
     if lost:
         raise ValueError(
@@ -88,5 +88,5 @@ def draw_negatives(
             f"{len(value)} chains (row {lost[0]} first). Take a smaller step_size, or a sampler with a test "
             "(MALA, HMC); an energy that falls without end needs a term that grows, such as 0.01 * L2('y')."
         )
-    acceptance = samples.accepted.mean() if sampler.tested else None
+    acceptance = counts["accepted"].to(value.dtype).mean() / steps if sampler.tested else None
     return Negatives(value, acceptance, {**given, **points} if points else None)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ebm.binder import Free, Term
 from ebm.contrastive.points import Points, in_full
+from ebm.derivative import product_with
 from ebm.rows import dot, flat
 
 
@@ -74,9 +75,7 @@ class Slopes:
             value = self.problem.bound.evaluate(self.problem.unpack(self.u), terms)
             if not value.requires_grad:
                 return torch.zeros_like(self.value)
-            (gradient,) = torch.autograd.grad(
-                value, self.u, torch.ones_like(value), create_graph=True, materialize_grads=True
-            )
+            gradient = product_with(value, self.u, torch.ones_like(value), create_graph=True)
         return _trace(gradient, self.u)
 
 
@@ -96,8 +95,7 @@ def _product(gradient: Tensor, u: Tensor, v: Tensor) -> Tensor:
     if not gradient.requires_grad:
         return torch.zeros_like(u)
     with torch.enable_grad():
-        (product,) = torch.autograd.grad(gradient, u, v, create_graph=True, materialize_grads=True)
-    return product
+        return product_with(gradient, u, v, create_graph=True)
 
 
 def _form(term: Term) -> str | None:

@@ -9,7 +9,6 @@ noise is drawn outside, in the same order, so the answer is the same to rounding
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -19,17 +18,13 @@ from torch import Tensor
 
 from ebm.bound import Bound
 from ebm.energy import Energy
-from ebm.infer.compiled import compiled, with_compiled_gradient
+from ebm.infer.chains import Chains
 from ebm.infer.method import State, count, positive
 from ebm.infer.pose import Over, pose
-from ebm.infer.sampler import COUNTS, Info, Noise, Sampler
+from ebm.infer.sampler import Sampler
 from ebm.infer.suits import refuse_unsuited
 from ebm.problem import Problem
-from ebm.rows import flat
 from ebm.solution import Samples
-
-AT_ONCE = 5  # gradients in one compiled call: enough to hide its cost, few enough to compile in seconds
-AT_MOST = 10  # gradients of a step that is compiled as a whole; of a longer one, the gradient alone is
 
 
 def sample(
@@ -90,38 +85,11 @@ def sample(
     count("thin", thin)
     problem, u = begin(energy, over, method, given, beta, generator)
     by_name = isinstance(over, Mapping)
-    samples, lost = run_chains(problem, u, method, num_samples, burn_in, thin, beta, by_name, compile)
+    chains = Chains(problem, u, method, beta, compile)
+    chains.walk(burn_in)
+    samples, lost = _collected(chains, num_samples, thin, by_name)
     _report(lost, len(u), method)
     return samples
-
-
-def run_chains(
-    problem: Problem,
-    u: Tensor,
-    method: Sampler,
-    num_samples: int,
-    burn_in: int = 0,
-    thin: int = 1,
-    beta: float | Tensor = 1.0,
-    by_name: bool = True,
-    compile: bool = False,
-) -> tuple[Samples, list[int]]:
-    """`sample` after its checks and without its warning, for callers that have their own.
-
-    Args:
-        problem, u: what to sample and where the chains begin, cut from any graph.
-        by_name: whether the samples' value is a dict by variable, or u itself.
-        method, num_samples, burn_in, thin, beta, compile: as in `sample`.
-
-    Returns:
-        The samples, and which chains are lost, by row.
-    """
-    with torch.no_grad():
-        state = method.init(problem, u, beta)
-        chains = _Chains(problem, method, state, compile)
-    with torch.set_grad_enabled(problem.by_autograd and not compile):  # see `Problem._autograd`
-        chains.walk(burn_in)
-        return chains.collect(num_samples, thin, by_name)
 
 
 def begin(
@@ -144,83 +112,28 @@ def begin(
     return problem.detach(), u.detach()
 
 
-def several(
-    problem: Problem, method: Sampler, state: State, counts: Info, noises: list[Noise]
-) -> tuple[State, Info, list[State]]:
-    """A step for each noise: the last state, the counts, the path (`u` and, where known, `value`)."""
-    path: list[State] = []
-    for noise in noises:
-        state, info = method.step(problem, state, noise)
-        counts = {name: counts[name] + info[name] for name in counts}
-        path.append({name: state[name] for name in ("u", "value") if name in state})
-    return state, counts, path
-
-
-class _Chains:
-    """Where the chains are, and what goes on the way from one call to the next."""
-
-    def __init__(self, problem: Problem, method: Sampler, state: State, compile: bool):
-        u = state["u"]
-        self.problem, self.method, self.state, self.go, together = problem, method, state, several, 1
-        if compile and method.compiles and method.gradients <= AT_MOST:
-            self.go = compiled(several, problem, u.device)
-            together = max(1, AT_ONCE // method.gradients)
-        elif compile:
-            self.problem = with_compiled_gradient(problem, u.device)
-        self.room = [method.noise(u) for _ in range(together)]
-        names = COUNTS if method.tested else ()
-        self.zeros = {name: torch.zeros(len(u), dtype=torch.int64, device=u.device) for name in names}
-        self.zeros |= {name: torch.zeros_like(self.state[name]) for name in method.reports}
-
-    def walk(self, steps: int, kept: State | None = None, thin: int = 1) -> Info:
-        """Take so many steps, write every `thin`-th point into `kept`, and return the counts."""
-        done, counts = 0, self.zeros
-        while done < steps:
-            noises = self.room[: steps - done]
-            for noise in noises:
-                self.method.draw(noise, self.problem.generator)
-            go = self.go if len(noises) == len(self.room) else several  # a rest shorter than a compiled call
-            self.state, counts, path = go(self.problem, self.method, self.state, counts, noises)
-            for point in path:
-                done += 1
-                if kept is not None and done % thin == 0:
-                    for name, out in kept.items():
-                        out[done // thin - 1] = point[name]
-        return counts
-
-    def collect(self, num_samples: int, thin: int, by_name: bool) -> tuple[Samples, list[int]]:
-        """The draws of the next num_samples * thin steps, and which chains are lost, by row."""
-        names = [name for name in ("u", "value") if name in self.state]
-        kept: State = {n: self.state[n].new_empty(num_samples, *self.state[n].shape) for n in names}
-        counts = self.walk(num_samples * thin, kept, thin)
-        value = self.problem.unpack(kept["u"]) if by_name else kept["u"]
-        lost = self.lost()
-        if counts:
-            shares = {
-                name: counts[name].to(kept["value"].dtype) / (num_samples * thin)
-                for name in ("accepted", *self.method.reports)
-            }
-            accepted = shares.pop("accepted")
-            found = Samples(value, accepted, counts["divergent"], counts["nonfinite"], kept["value"], shares)
-            return found, lost
-        chains = kept["u"].shape[1]
-        none = torch.zeros(chains, dtype=torch.int64, device=kept["u"].device)
-        nonfinite = none.clone()
-        if lost:  # else no draw is NaN or infinite, for what has become so stays so
-            nonfinite[lost] = 1
-            draws = (~torch.isfinite(kept["u"].reshape(*kept["u"].shape[:2], -1))).any(2).sum(0)
-            nonfinite = torch.maximum(nonfinite, draws)
-        ones = kept["u"].new_ones(chains)
-        return Samples(value, ones, none, nonfinite, kept.get("value")), lost
-
-    def lost(self) -> list[int]:
-        """The chains whose state holds something NaN or infinite, by row; one that can reject began there."""
-        parts = [self.state[name] for name in ("u", "value", "gradient", "energies") if name in self.state]
-        if all(math.isfinite(part.sum().item()) for part in parts):  # a sum tells, nearly always
-            return []
-        lost = torch.stack([~torch.isfinite(flat(part)).all(1) for part in parts]).any(0)
-        rows: list[int] = lost.nonzero().flatten().tolist()
-        return rows
+def _collected(chains: Chains, num_samples: int, thin: int, by_name: bool) -> tuple[Samples, list[int]]:
+    """The draws of the next num_samples * thin steps, and which chains are lost, by row."""
+    names = [name for name in ("u", "value") if name in chains.state]
+    kept: State = {n: chains.state[n].new_empty(num_samples, *chains.state[n].shape) for n in names}
+    counts = chains.walk(num_samples * thin, kept, thin)
+    value, lost = chains.problem.unpack(kept["u"]) if by_name else kept["u"], chains.lost()
+    if counts:
+        shares = {
+            name: counts[name].to(kept["value"].dtype) / (num_samples * thin)
+            for name in ("accepted", *chains.method.reports)
+        }
+        accepted = shares.pop("accepted")
+        found = Samples(value, accepted, counts["divergent"], counts["nonfinite"], kept["value"], shares)
+        return found, lost
+    rows = kept["u"].shape[1]
+    none = torch.zeros(rows, dtype=torch.int64, device=kept["u"].device)
+    nonfinite = none.clone()
+    if lost:  # else no draw is NaN or infinite, for what has become so stays so
+        nonfinite[lost] = 1
+        draws = (~torch.isfinite(kept["u"].reshape(*kept["u"].shape[:2], -1))).any(2).sum(0)
+        nonfinite = torch.maximum(nonfinite, draws)
+    return Samples(value, kept["u"].new_ones(rows), none, nonfinite, kept.get("value")), lost
 
 
 def _report(rows: list[int], chains: int, method: Sampler) -> None:
