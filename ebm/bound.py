@@ -28,9 +28,10 @@ class Bound(Rows):
     def __init__(
         self, terms: tuple[Term, ...], held: dict[int, Any], variables: tuple[str, ...], rows: Binder
     ):
-        used = {key for term in terms for _, e in term.arguments for key in held_keys(e)}
-        self.summands, self.variables = terms, variables
-        self.held = {key: value for key, value in held.items() if key in used}  # not what was encoded
+        self.summands, self.variables, self.held = terms, variables, held
+        if held:
+            used = {key for term in terms for _, e in term.arguments for key in held_keys(e)}
+            self.held = {key: value for key, value in held.items() if key in used}  # not what was encoded
         self.batch, self.dtype, self.device = rows.batch, rows.dtype, rows.device
 
     def __repr__(self) -> str:

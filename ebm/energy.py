@@ -52,11 +52,13 @@ class Energy(nn.Module):
     closed_form: ClassVar[tuple[str, ...]] = ()
     indicator: ClassVar[bool] = False
     separable: ClassVar[bool] = False
+    _plain: ClassVar[bool] = False  # one term, with nothing to prepare
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls):
             cls.variables, cls.options = read_signature(cls.forward, skip=1)
+        cls._plain = cls.prepare is Energy.prepare and cls._summands is Energy._summands
 
     def prepare(self, binder: Binder, given: Mapping[str, Any]) -> dict[str, Any]:
         """Row data to compute or draw once a bind, handed to `forward` under these names (default: none).
@@ -89,6 +91,8 @@ class Energy(nn.Module):
             binder.observe(name, value)
         free = tuple(v for v in self.variables if v not in given)
         scope: dict[str, Expression] = {v: Free(v) for v in free}
+        if self._plain and not given:  # nothing to compute, nothing to hold
+            return Bound((Term(self, tuple(scope.items()), 1.0, self.label),), {}, free, binder)
         scope |= {name: binder.hold(value) for name, value in given.items()}
         return Bound(tuple(self._summands(binder, scope, 1.0, None)), binder.held, free, binder)
 
@@ -104,17 +108,16 @@ class Energy(nn.Module):
             names = ", ".join(f"{v}=..." for v in self.variables)
             raise TypeError(f"energies are called by keyword: {self.label}({names}), not by position.")
         refuse_missing(self, variables)
-        if type(self).prepare is Energy.prepare and type(self)._summands is Energy._summands:
+        rows = [variables[v].shape[:1] for v in self.variables if isinstance(variables[v], Tensor)]
+        if self._plain:
             refuse_unknown(self, [v for v in variables if v not in self.variables and v not in self.options])
-            rows = [variables[v].shape[:1] for v in self.variables if isinstance(variables[v], Tensor)]
-            if any(r != rows[0] for r in rows):
-                self.bind(variables)  # says which variable has other rows than the first
+            if any(not r or r != rows[0] for r in rows):
+                self.bind(variables)  # says which variable has no rows, or others than the first
             energy = super().__call__(**variables)
         else:
             energy = self.bind(variables)()
-        first = next((variables[v] for v in self.variables if isinstance(variables[v], Tensor)), None)
-        if first is not None:
-            check_output(energy, first.shape[0], type(self).__name__)
+        if rows:
+            check_output(energy, rows[0][0], type(self).__name__)
         return energy
 
     def terms(self, **variables: Any) -> dict[str, Tensor]:
@@ -178,11 +181,8 @@ class Sum(Energy):
         return {name: part for name, part in self.parts.items() if isinstance(part, Energy)}
 
     def _summands(self, binder: Binder, scope: Scope, weight: Weight, label: str | None) -> list[Term]:
-        return [
-            term
-            for name, part in self.energies().items()
-            for term in part._summands(binder, scope, weight, label or name)
-        ]
+        parts = self.energies().items()
+        return [t for name, part in parts for t in part._summands(binder, scope, weight, label or name)]
 
 
 class View(Energy):

@@ -93,7 +93,7 @@ class AnnealedScoreMatching(Loss):
         noise = torch.empty_like(points.y).normal_(generator=generator)
         scale = expand(sigma, noise)
         there = Slopes(points, torch.addcmul(points.y, scale, noise))
-        residual = scale * there.gradient - noise  # σ(∇E - ε/σ), which no small σ makes large
+        residual = torch.addcmul(noise, scale, there.gradient, value=-1)  # σ(ε/σ - ∇E), small for a small σ
         if self.power != 2:
             residual = residual * in_full(scale) ** (self.power / 2 - 1)
         return LossOutput(half_mean_square(residual), gap_terms(points, there.value, self.show_gap))
@@ -101,7 +101,7 @@ class AnnealedScoreMatching(Loss):
     def _draw(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
         home = y.device if generator is None else generator.device
         index = torch.randint(len(self.levels), (len(y),), generator=generator, device=home)
-        return self.levels.to(y)[index.to(y.device)]
+        return self.levels.to(y).index_select(0, index.to(y.device))
 
 
 def geometric_levels(largest: float, smallest: float, number: int) -> Tensor:
