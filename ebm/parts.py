@@ -60,8 +60,7 @@ def constant(whole: nn.Module) -> Iterator[None]:
     """
     inside = parts(whole)
     learning = [part for part in inside if part.training]
-    held = [p for part in inside for p in part._parameters.values() if p is not None]
-    learned = [parameter for parameter in held if parameter.requires_grad]
+    learned = [p for part in inside for p in part._parameters.values() if p is not None and p.requires_grad]
     try:
         _set_training(learning, False)
         for parameter in learned:

@@ -135,10 +135,10 @@ class ContrastiveDivergence(Loss):
             low = points.energy(points.y)
             high = energy_of(energy, {**negatives.others, self.variable: negatives.value}, generator)
             both = torch.stack([low, high], 1)
-        low, high = both.mean(0)
+        low, high = both.mean(0).unbind()
         loss = low - high
         if self.squares:
-            loss = loss + 2 * self.squares * both.square().mean()
+            loss = torch.add(loss, both.square().mean(), alpha=2 * self.squares)
         terms = {ON_DATA: low.detach(), OFF_DATA: high.detach()}
         if negatives.acceptance is not None:
             terms[ACCEPTANCE] = negatives.acceptance

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ebm.infer.method import count
 from ebm.infer.starts import Start, begin
 from ebm.processes import gather
+from ebm.rows import expand
 
 
 class Drawn(NamedTuple):
@@ -133,17 +134,17 @@ class ReplayBuffer(nn.Module):
         home = self.points.device
         at = home if generator is None else generator.device
         slots = torch.randperm(len(self), generator=generator, device=at)[:size].to(home)
-        points, age = self.points[slots], self.age[slots]
+        points, age = self.points.index_select(0, slots), self.age.index_select(0, slots)
         if self.fresh:
             anew = (torch.rand(size, generator=generator, device=at) < self.fresh).to(home)
             made = begin(self.start, points, generator=generator)
-            points = torch.where(anew.view(-1, *(1,) * (points.ndim - 1)), made, points)
-            age = torch.where(anew, 0, age)
+            points = torch.where(expand(anew, points), made, points)
+            age.masked_fill_(anew, 0)
         kept = {name: room[slots] for name, room in self.kept.items()}
         for name, rows in (beside or {}).items():
             self._refuse_shape(name, rows)
             old = kept[name][: len(rows)]
-            new = (age[: len(rows)] == 0).view(-1, *(1,) * (old.ndim - 1))
+            new = expand(age[: len(rows)] == 0, old)
             kept[name][: len(rows)] = torch.where(new, rows.detach().to(old), old)
         return Drawn(slots, points, age, kept)
 
@@ -171,8 +172,8 @@ class ReplayBuffer(nn.Module):
                 f"each; got points {tuple(points.shape)}, {len(slots)} slots, {len(age)} ages."
             )
         slots, points, age = gather(slots), gather(points), gather(age)
-        self.points[slots] = points.to(self.points.dtype)
-        self.age[slots] = age
+        self.points.index_copy_(0, slots, points.to(self.points.dtype))
+        self.age.index_copy_(0, slots, age)
         for name, rows in kept.items():
             self._refuse_shape(name, rows)
             room = self.get_buffer(f"kept_{name}")

@@ -12,6 +12,8 @@ Reference: Parisi (1981), "Correlation functions and computer simulations"; Robe
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -48,7 +50,10 @@ class Langevin(Sampler):
 
     def init(self, problem: Problem, u: Tensor, beta: float | Tensor) -> State:
         drift = setting(problem, self.step_size, u)
-        spread = (2 * drift / (setting(problem, beta, u) if isinstance(beta, Tensor) else beta)).sqrt()
+        if isinstance(self.step_size, Tensor) or isinstance(beta, Tensor):
+            spread = (2 * drift / (setting(problem, beta, u) if isinstance(beta, Tensor) else beta)).sqrt()
+        else:
+            spread = setting(problem, math.sqrt(2 * self.step_size / beta), u)
         return {"u": u, "drift": drift, "spread": spread, "energies": u.new_zeros(len(u))}
 
     def step(self, problem: Problem, state: State, noise: Noise) -> tuple[State, Info]:
