@@ -2,6 +2,9 @@
 
     draw B of the N points, each replaced by a fresh one with probability ρ;  walk;  put them back
 
+The B are i, i + s, i + 2s, ... mod N for a random i and a random s prime to N: all different, each chain as
+likely as any other, and no more work where N is large.
+
 Between two updates of the model a chain need only follow a small change, so chains that are never begun anew
 stay close to the model's own samples, however few steps they take. The fresh ones find what no chain has
 found. A chain's age is the number of steps since it was fresh.
@@ -16,6 +19,7 @@ Gradient"; the buffer with fresh points: Du & Mordatch (2019), sect. 3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -133,7 +137,10 @@ class ReplayBuffer(nn.Module):
             )
         home = self.points.device
         at = home if generator is None else generator.device
-        slots = torch.randperm(len(self), generator=generator, device=at)[:size].to(home)
+        first, stride = torch.randint(1, len(self) + 1, (2,), generator=generator, device=at).tolist()
+        while math.gcd(stride, len(self)) > 1:  # until it meets all chains before it meets one again
+            stride += 1
+        slots = torch.arange(first, first + stride * size, stride, device=home) % len(self)
         points, age = self.points.index_select(0, slots), self.age.index_select(0, slots)
         if self.fresh:
             anew = (torch.rand(size, generator=generator, device=at) < self.fresh).to(home)
@@ -148,7 +155,6 @@ class ReplayBuffer(nn.Module):
             kept[name][: len(rows)] = torch.where(new, rows.detach().to(old), old)
         return Drawn(slots, points, age, kept)
 
-    @torch.no_grad()
     def put(
         self, slots: Tensor, points: Tensor, age: Tensor, kept: Mapping[str, Tensor] | None = None
     ) -> None:
@@ -171,7 +177,7 @@ class ReplayBuffer(nn.Module):
                 f"the buffer keeps points of shape {tuple(self.points.shape[1:])}, with a slot and an age "
                 f"each; got points {tuple(points.shape)}, {len(slots)} slots, {len(age)} ages."
             )
-        slots, points, age = gather(slots), gather(points), gather(age)
+        slots, points, age = gather(slots), gather(points.detach()), gather(age)
         self.points.index_copy_(0, slots, points.to(self.points.dtype))
         self.age.index_copy_(0, slots, age)
         for name, rows in kept.items():
