@@ -151,6 +151,8 @@ class Binder:
 
     def observe(self, name: str, value: Any) -> None:
         """Learn B, dtype and device from a value, and refuse one that disagrees on B."""
+        if isinstance(value, Tensor) and value.ndim and value.shape[0] == self.batch and self.dtype:
+            return  # nearly always: nothing new
         rows = batch_of(value, name)
         if rows is not None and self.batch is not None and rows != self.batch:
             raise ValueError(

@@ -91,10 +91,9 @@ class Energy(nn.Module):
             binder.observe(name, value)
         free = tuple(v for v in self.variables if v not in given)
         scope: dict[str, Expression] = {v: Free(v) for v in free}
-        if self._plain and not given:  # nothing to compute, nothing to hold
-            return Bound((Term(self, tuple(scope.items()), 1.0, self.label),), {}, free, binder)
         scope |= {name: binder.hold(value) for name, value in given.items()}
-        return Bound(tuple(self._summands(binder, scope, 1.0, None)), binder.held, free, binder)
+        plain = self._plain and (Term(self, tuple(scope.items()), 1.0, self.label),)
+        return Bound(plain or tuple(self._summands(binder, scope, 1.0, None)), binder.held, free, binder)
 
     def _summands(self, binder: Binder, scope: Scope, weight: Weight, label: str | None) -> list[Term]:
         """This energy as a list of weighted terms whose variables stand for the expressions in `scope`."""

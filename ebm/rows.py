@@ -32,12 +32,12 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 def mean_dot(a: Tensor, b: Tensor) -> Tensor:
     """The mean of `dot(a, b)` over rows, 0-dimensional; cheaper to differentiate than by way of rows."""
-    return (a * b).sum() * (1 / len(a))
+    return (a * b).sum() * (1 / a.shape[0])
 
 
 def half_mean_square(a: Tensor) -> Tensor:
     """½⟨|a|²⟩, a mean over rows, 0-dimensional; as few operations as it can be."""
-    return a.square().sum() * (0.5 / len(a))
+    return a.square().sum() * (0.5 / a.shape[0])
 
 
 def norm(a: Tensor) -> Tensor:

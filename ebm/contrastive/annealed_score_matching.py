@@ -100,8 +100,9 @@ class AnnealedScoreMatching(Loss):
 
     def _draw(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
         home = y.device if generator is None else generator.device
-        index = torch.randint(len(self.levels), (len(y),), generator=generator, device=home)
-        return self.levels.to(y).index_select(0, index.to(y.device))
+        levels = self.levels
+        index = torch.randint(levels.shape[0], y.shape[:1], generator=generator, device=home)
+        return levels.to(y).index_select(0, index.to(y.device))
 
 
 def geometric_levels(largest: float, smallest: float, number: int) -> Tensor:

@@ -56,7 +56,7 @@ class Points:
 
     def energy(self, y: Tensor) -> Tensor:
         """E(y_i, x_i), (B,), at one point a row, (B, *shape)."""
-        return self._checked(self.bound(**{self.variable: y}), len(y))
+        return self._checked(self.bound(**{self.variable: y}), y.shape[0])
 
     def energies(self, y: Tensor) -> Tensor:
         """E(y_ik, x_i), (B, K), at K points a row, (B, K, *shape), in one call."""
@@ -77,7 +77,7 @@ class Points:
             {self.variable: self.y.shape[1:]},
             generator=generator,
             create_graph=create_graph,
-            batch=len(self.y),
+            batch=self.y.shape[0],
         )
 
     def _checked(self, value: Tensor, rows: int) -> Tensor:
@@ -104,7 +104,7 @@ def data_of(loss: Loss, energy: Energy, variable: str, data: Mapping[str, Any], 
             f"{variable!r} is a tensor of B rows, (B, *shape); got {type(y).__name__}. torch.as_tensor makes "
             f"one of lists and arrays."
         )
-    if len(y) == 0:
+    if y.shape[0] == 0:
         raise ValueError(f"the data has 0 rows, so {loss.label} has no value; pass at least one.")
     if real and not y.is_floating_point():
         raise TypeError(

@@ -68,7 +68,7 @@ class Chains:
             self.problem = with_compiled_gradient(problem, u.device)
         self.room = [method.noise(u) for _ in range(together)]
         names = COUNTS if method.tested else ()
-        self.zeros = {name: torch.zeros(len(u), dtype=torch.int64, device=u.device) for name in names}
+        self.zeros = {name: torch.zeros(u.shape[:1], dtype=torch.int64, device=u.device) for name in names}
         self.zeros |= {name: torch.zeros_like(self.state[name]) for name in method.reports}
 
     def walk(self, steps: int, kept: State | None = None, thin: int = 1) -> Info:

@@ -54,7 +54,7 @@ class Langevin(Sampler):
             spread = (2 * drift / (setting(problem, beta, u) if isinstance(beta, Tensor) else beta)).sqrt()
         else:
             spread = setting(problem, math.sqrt(2 * self.step_size / beta), u)
-        return {"u": u, "drift": drift, "spread": spread, "energies": u.new_zeros(len(u))}
+        return {"u": u, "drift": drift, "spread": spread, "energies": u.new_zeros(u.shape[:1])}
 
     def step(self, problem: Problem, state: State, noise: Noise) -> tuple[State, Info]:
         u, drift, spread = state["u"], state["drift"], state["spread"]
