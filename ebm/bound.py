@@ -133,6 +133,8 @@ class Bound(Rows):
 
     def detach(self) -> Bound:
         """The same energy with held row data cut from the autograd graph."""
+        if not self.held:
+            return self
         return self._with({k: map_rows(v, lambda t: t.detach()) for k, v in self.held.items()}, self.batch)
 
     def bind(

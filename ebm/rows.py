@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 BLOCK = 2**18  # numbers in a block of rows
 
@@ -38,6 +39,11 @@ def mean_dot(a: Tensor, b: Tensor) -> Tensor:
 def half_mean_square(a: Tensor) -> Tensor:
     """½⟨|a|²⟩, a mean over rows, 0-dimensional; as few operations as it can be."""
     return a.square().sum() * (0.5 / a.shape[0])
+
+
+def half_mean_distance(a: Tensor, b: Tensor) -> Tensor:
+    """½⟨|a - b|²⟩, a mean over rows, 0-dimensional; likewise."""
+    return mse_loss(a, b, reduction="sum") * (0.5 / a.shape[0])
 
 
 def norm(a: Tensor) -> Tensor:

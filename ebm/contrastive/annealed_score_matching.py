@@ -27,7 +27,7 @@ from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import count
 from ebm.loss import Loss, LossOutput
-from ebm.rows import expand, half_mean_square
+from ebm.rows import expand, half_mean_distance
 from ebm.signature import describe
 
 
@@ -93,10 +93,12 @@ class AnnealedScoreMatching(Loss):
         noise = torch.empty_like(points.y).normal_(generator=generator)
         scale = expand(sigma, noise)
         there = Slopes(points, torch.addcmul(points.y, scale, noise))
-        residual = torch.addcmul(noise, scale, there.gradient, value=-1)  # σ(ε/σ - ∇E), small for a small σ
+        slope, target = scale * there.gradient, noise  # σ∇E and σ ε/σ: no small σ makes them large
         if self.power != 2:
-            residual = residual * in_full(scale) ** (self.power / 2 - 1)
-        return LossOutput(half_mean_square(residual), gap_terms(points, there.value, self.show_gap))
+            weight = in_full(scale) ** (self.power / 2 - 1)
+            slope, target = weight * slope, weight * target
+        loss = half_mean_distance(slope, target)
+        return LossOutput(loss, gap_terms(points, there.value, self.show_gap))
 
     def _draw(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
         home = y.device if generator is None else generator.device

@@ -27,7 +27,7 @@ from ebm.contrastive.slopes import Slopes
 from ebm.energy import Energy
 from ebm.infer.method import number
 from ebm.loss import Loss, LossOutput
-from ebm.rows import half_mean_square
+from ebm.rows import half_mean_distance
 
 
 class DenoisingScoreMatching(Loss):
@@ -64,5 +64,5 @@ class DenoisingScoreMatching(Loss):
         points = Points(self, energy, self.variable, data, generator)
         noise = torch.empty_like(points.y).normal_(generator=generator)
         there = Slopes(points, torch.add(points.y, noise, alpha=self.scale))
-        residual = torch.sub(there.gradient, noise, alpha=1 / self.scale)
-        return LossOutput(half_mean_square(residual), gap_terms(points, there.value, self.show_gap))
+        loss = half_mean_distance(there.gradient, noise * (1 / self.scale))
+        return LossOutput(loss, gap_terms(points, there.value, self.show_gap))

@@ -156,8 +156,8 @@ def refuse_labels(y: Tensor, logits: Tensor) -> None:
         raise TypeError(f"labels are int64, one a row, (B,); y holds {y.dtype}. Convert them: y.long().")
     if y.shape != logits.shape[:1]:
         raise ValueError(f"there is one label a row, ({len(logits)},); y is {tuple(y.shape)}.")
-    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < logits.shape[1]:
-        raise ValueError(
-            f"labels lie in [0, {logits.shape[1]}), as many as logits; y has {int(y.min())} to "
-            f"{int(y.max())}."
-        )
+    if not len(y):
+        return
+    low, high = (int(label) for label in y.aminmax())
+    if not 0 <= low <= high < logits.shape[1]:
+        raise ValueError(f"labels lie in [0, {logits.shape[1]}), as many as logits; y has {low} to {high}.")

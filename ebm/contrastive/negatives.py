@@ -74,11 +74,11 @@ def draw_negatives(
     with constant(energy):
         with torch.no_grad():
             bound = energy.bind(given, generator, like=free).detach()
-        shapes = {name: value.shape[1:] for name, value in free.items()}
-        problem = Problem(bound, shapes, generator=generator, batch=start.shape[0])
-        u = problem.pack(free)
-        refuse_unsuited(sampler, problem, u)
-        chains = Chains(problem, u, sampler, beta)
+            shapes = {name: value.shape[1:] for name, value in free.items()}
+            problem = Problem(bound, shapes, generator=generator, batch=start.shape[0])
+            u = problem.pack(free)
+            refuse_unsuited(sampler, problem, u)
+            chains = Chains(problem, u, sampler, beta)
         counts = chains.walk(steps)
     points, lost = problem.unpack(chains.state["u"]), chains.lost()
     value = points.pop(variable)

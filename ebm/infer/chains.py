@@ -42,7 +42,7 @@ class Chains:
         state: where the chains are, a dict of tensors (`Sampler`).
 
     Args:
-        problem: what to sample, cut from any graph.
+        problem: what to sample, cut from any graph; made under `torch.no_grad`, as the chains are.
         u: where the chains begin, likewise.
         method: how to move.
         beta: the inverse temperature, one number or one per chain (B,).
@@ -59,8 +59,7 @@ class Chains:
     ):
         self.problem, self.method, self.go, together = problem, method, several, 1
         self.graph = problem.by_autograd and not compile  # see `Problem._autograd`
-        with torch.no_grad():
-            self.state = method.init(problem, u, beta)
+        self.state = method.init(problem, u, beta)
         if compile and method.compiles and method.gradients <= AT_MOST:
             self.go = compiled(several, problem, u.device)
             together = max(1, AT_ONCE // method.gradients)

@@ -85,7 +85,8 @@ def sample(
     count("thin", thin)
     problem, u = begin(energy, over, method, given, beta, generator)
     by_name = isinstance(over, Mapping)
-    chains = Chains(problem, u, method, beta, compile)
+    with torch.no_grad():
+        chains = Chains(problem, u, method, beta, compile)
     chains.walk(burn_in)
     samples, lost = _collected(chains, num_samples, thin, by_name)
     _report(lost, len(u), method)
