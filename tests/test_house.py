@@ -27,8 +27,8 @@ MAX_LINES = 250
 # and those on its own floor but not in a circle. "" is ebm/__init__.py, the face of the house, which only the
 # top floor looks at.
 FLOORS = {
-    0: "binder bound choices derivative energy first_order function heap interrupt memory nodes parts problem "
-    "progress rows signature solution split staged steps",
+    0: "binder bound choices derivative energy first_order function heap interrupt memory nodes parts "
+    "problem progress rows signature solution split staged steps",
     1: "nets data targets regularizers exchange processes views",
     2: "infer",
     3: "callbacks checkpoint history latent loss marginal measure train training",

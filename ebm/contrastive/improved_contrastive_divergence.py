@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ebm.contrastive.negatives import Negatives, draw_negatives
+from ebm.contrastive.negatives import Negatives
 from ebm.contrastive.persistent_contrastive_divergence import PersistentContrastiveDivergence, theirs
 from ebm.contrastive.replay_buffer import Drawn, ReplayBuffer
 from ebm.energy import Energy
@@ -48,7 +48,7 @@ class ImprovedContrastiveDivergence(PersistentContrastiveDivergence):
         divergence: w >= 0; 1 in the paper.
         entropy: w_H >= 0; 0.3 in its code.
         neighbors: how many other chains b_j.
-        variable, beta, squares: as in `ContrastiveDivergence`.
+        variable, beta, squares, compile: as in `ContrastiveDivergence`; the last step is never compiled.
 
     Raises:
         ValueError: if a setting is out of range; on a call, if the last step leaves all that is finite.
@@ -76,8 +76,17 @@ class ImprovedContrastiveDivergence(PersistentContrastiveDivergence):
         variable: str = "y",
         beta: float = 1.0,
         squares: float = 0.0,
+        compile: bool = False,
     ):
-        super().__init__(Langevin(step_size), buffer, steps, variable=variable, beta=beta, squares=squares)
+        super().__init__(
+            Langevin(step_size),
+            buffer,
+            steps,
+            variable=variable,
+            beta=beta,
+            squares=squares,
+            compile=compile,
+        )
         positive("divergence", divergence, zero=True)
         positive("entropy", entropy, zero=True)
         self.step_size, self.divergence, self.entropy = float(step_size), float(divergence), float(entropy)
@@ -91,9 +100,7 @@ class ImprovedContrastiveDivergence(PersistentContrastiveDivergence):
         given = theirs(given, drawn)
         before, others = every.points.to(y).split([len(y), self.neighbors])
         if self.steps > 1:
-            before = draw_negatives(
-                energy, self.variable, before, given, self.sampler, self.steps - 1, self.beta, generator
-            ).value
+            before = self.chains(energy, before, given, generator, self.steps - 1).value
         y_last, slope, value = self._last_step(energy, before, given, generator)
         self._refuse_lost(y_last)
         apart = log_distance(y_last, others)

@@ -51,6 +51,7 @@ class ClassifierEnergy(Energy):
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
+        self._free = (ClassifierFreeEnergy(network),)  # in a tuple, or the network would be registered twice
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         logits = logits_of(self.network, x)
@@ -60,7 +61,9 @@ class ClassifierEnergy(Energy):
     @property
     def free_energy(self) -> ClassifierFreeEnergy:
         """E(x), the energy of inputs whatever their label; it shares the network."""
-        return ClassifierFreeEnergy(self.network)
+        if self._free[0].network is not self.network:  # it was replaced
+            self._free = (ClassifierFreeEnergy(self.network),)
+        return self._free[0]
 
     def probability(self, x: Tensor) -> Tensor:
         """p(y | x), (B, K)."""

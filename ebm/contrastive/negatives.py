@@ -47,6 +47,7 @@ def draw_negatives(
     beta: float = 1.0,
     generator: torch.Generator | None = None,
     latents: Mapping[str, Tensor] | None = None,
+    compile: bool = False,
 ) -> Negatives:
     """Where k steps of a sampler lead.
 
@@ -60,6 +61,7 @@ def draw_negatives(
         beta: the inverse temperature of the chains.
         generator: source of all randomness.
         latents: where latent variables begin that move with y, by name, (B, *shape) each.
+        compile: run the steps through torch.compile.
 
     Raises:
         TypeError: for whole numbers, or a kind of variable that the sampler is not made for.
@@ -78,7 +80,7 @@ def draw_negatives(
             problem = Problem(bound, shapes, generator=generator, batch=start.shape[0])
             u = problem.pack(free)
             refuse_unsuited(sampler, problem, u)
-            chains = Chains(problem, u, sampler, beta)
+            chains = Chains(problem, u, sampler, beta, compile)
         counts = chains.walk(steps)
     points, lost = problem.unpack(chains.state["u"]), chains.lost()
     value = points.pop(variable)

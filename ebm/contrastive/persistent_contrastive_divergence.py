@@ -42,7 +42,7 @@ class PersistentContrastiveDivergence(ContrastiveDivergence):
     In evaluation mode the buffer is left as it is.
 
     Args:
-        sampler, steps, variable, beta, squares, latent: as in `ContrastiveDivergence`.
+        sampler, steps, variable, beta, squares, latent, compile: as in `ContrastiveDivergence`.
         buffer: the chains; it keeps what is given beside y, `ReplayBuffer(..., keep={"x": x[0]})`, and latent
             variables.
 
@@ -71,8 +71,11 @@ class PersistentContrastiveDivergence(ContrastiveDivergence):
         beta: float = 1.0,
         squares: float = 0.0,
         latent: InferredLatent | None = None,
+        compile: bool = False,
     ):
-        super().__init__(sampler, steps, variable=variable, beta=beta, squares=squares, latent=latent)
+        super().__init__(
+            sampler, steps, variable=variable, beta=beta, squares=squares, latent=latent, compile=compile
+        )
         if not isinstance(buffer, ReplayBuffer):
             raise TypeError(f"buffer is a ReplayBuffer, of the chains that go on; got {buffer!r}.")
         self.buffer = buffer

@@ -130,18 +130,19 @@ class ReplayBuffer(nn.Module):
             beside: what fresh chains take of the variables that are kept: at most B rows of each, for the
                 first chains. Further chains show what the buffer holds.
         """
-        if not 1 <= size <= len(self):
+        room, ages = self.points, self.age
+        capacity, home = room.shape[0], room.device
+        if not 1 <= size <= capacity:
             raise ValueError(
-                f"the buffer holds {len(self)} chains, of which {size} were asked for: take a capacity of at "
+                f"the buffer holds {capacity} chains, of which {size} were asked for: take a capacity of at "
                 "least the batch size."
             )
-        home = self.points.device
         at = home if generator is None else generator.device
-        first, stride = torch.randint(1, len(self) + 1, (2,), generator=generator, device=at).tolist()
-        while math.gcd(stride, len(self)) > 1:  # until it meets all chains before it meets one again
+        first, stride = torch.randint(1, capacity + 1, (2,), generator=generator, device=at).tolist()
+        while math.gcd(stride, capacity) > 1:  # until it meets all chains before it meets one again
             stride += 1
-        slots = torch.arange(first, first + stride * size, stride, device=home) % len(self)
-        points, age = self.points.index_select(0, slots), self.age.index_select(0, slots)
+        slots = torch.arange(first, first + stride * size, stride, device=home) % capacity
+        points, age = room.index_select(0, slots), ages.index_select(0, slots)
         if self.fresh:
             anew = (torch.rand(size, generator=generator, device=at) < self.fresh).to(home)
             made = begin(self.start, points, generator=generator)
@@ -172,14 +173,15 @@ class ReplayBuffer(nn.Module):
                 f"the buffer keeps {', '.join(self.keeps) or 'nothing'} with its chains; got "
                 f"{', '.join(kept) or 'nothing'}."
             )
-        if points.shape[1:] != self.points.shape[1:] or len({len(slots), len(points), len(age)}) > 1:
+        held, ages = self.points, self.age
+        if points.shape[1:] != held.shape[1:] or not slots.shape == age.shape == points.shape[:1]:
             raise ValueError(
-                f"the buffer keeps points of shape {tuple(self.points.shape[1:])}, with a slot and an age "
+                f"the buffer keeps points of shape {tuple(held.shape[1:])}, with a slot and an age "
                 f"each; got points {tuple(points.shape)}, {len(slots)} slots, {len(age)} ages."
             )
         slots, points, age = gather(slots), gather(points.detach()), gather(age)
-        self.points.index_copy_(0, slots, points.to(self.points.dtype))
-        self.age.index_copy_(0, slots, age)
+        held.index_copy_(0, slots, points.to(held.dtype))
+        ages.index_copy_(0, slots, age)
         for name, rows in kept.items():
             self._refuse_shape(name, rows)
             room = self.get_buffer(f"kept_{name}")

@@ -186,6 +186,22 @@ def test_different_chains_are_drawn() -> None:
     assert drawn.slots.sort().values.tolist() == list(range(30))
 
 
+@pytest.mark.parametrize("capacity", [1, 2, 30, 31, 64])
+def test_all_chains_are_as_likely_to_be_drawn(capacity: int) -> None:
+    chains, size, draws = buffer(1, capacity), max(1, capacity // 4), 4000
+    seen = torch.zeros(draws, capacity)
+    for i, row in enumerate(seen):
+        slots = chains.draw(size, seeded(i)).slots
+        assert len(set(slots.tolist())) == size
+        row[slots] = 1
+    share = size / capacity
+    error = (share * (1 - share) / draws) ** 0.5
+    assert bool(((seen.mean(0) - share).abs() <= 4.5 * error).all())  # 4.5: many chains are looked at
+    if capacity == 31:  # a prime: any two are together as if drawn independently, but for the stride N -> 1
+        together, pairs = (seen.T @ seen / draws)[0, 1:], share * (size - 1) / (capacity - 1)
+        assert bool(((together - pairs).abs() <= 4.5 * (pairs / draws) ** 0.5 + share / capacity).all())
+
+
 def test_a_uniform_start_is_uniform() -> None:
     points = ReplayBuffer(Uniform(2, low=-1.0, high=3.0), 4000, dtype=DOUBLE, generator=seeded()).points
     assert float(points.min()) >= -1 and float(points.max()) < 3
@@ -214,6 +230,25 @@ def test_a_killed_training_goes_on_with_its_buffer(tmp_path: Path) -> None:
     assert torch.equal(whole[0].precision, parts[0].precision)
     assert torch.equal(whole[1].buffer.points, parts[1].buffer.points)
     assert torch.equal(whole[1].buffer.age, parts[1].buffer.age)
+
+
+def test_compiled_chains_are_the_same_and_learn_along() -> None:
+    """Parameters change from step to step: a compiled chain must see them, and not be compiled anew."""
+    losses = {}
+    for compile in (False, True):
+        bowl = Bowl(2, 0.7)
+        loss, g = ContrastiveDivergence(Langevin(0.1), 7, compile=compile), seeded(1)
+        optimizer = torch.optim.SGD(bowl.parameters(), 0.1)
+        torch._dynamo.utils.counters.clear()
+        for _ in range(4):
+            optimizer.zero_grad()
+            value = loss(bowl, g, y=data(50, 2)).loss
+            value.backward()
+            optimizer.step()
+            losses.setdefault(compile, []).append(value.item())
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == int(compile)
+    assert losses[True] == pytest.approx(losses[False], rel=1e-9)
+    assert len(set(losses[True])) == 4
 
 
 def test_history_tells_of_the_chains() -> None:
