@@ -130,8 +130,8 @@ class ReplayBuffer(nn.Module):
             beside: what fresh chains take of the variables that are kept: at most B rows of each, for the
                 first chains. Further chains show what the buffer holds.
         """
-        room, ages = self.points, self.age
-        capacity, home = room.shape[0], room.device
+        held, ages = self.points, self.age
+        capacity, home = held.shape[0], held.device
         if not 1 <= size <= capacity:
             raise ValueError(
                 f"the buffer holds {capacity} chains, of which {size} were asked for: take a capacity of at "
@@ -142,7 +142,7 @@ class ReplayBuffer(nn.Module):
         while math.gcd(stride, capacity) > 1:  # until it meets all chains before it meets one again
             stride += 1
         slots = torch.arange(first, first + stride * size, stride, device=home) % capacity
-        points, age = room.index_select(0, slots), ages.index_select(0, slots)
+        points, age = held.index_select(0, slots), ages.index_select(0, slots)
         if self.fresh:
             anew = (torch.rand(size, generator=generator, device=at) < self.fresh).to(home)
             made = begin(self.start, points, generator=generator)
