@@ -13,6 +13,7 @@ from torch import Tensor
 from ebm.signature import check_output
 
 Function = Callable[[Tensor], Tensor]
+_GRAD = torch.ops.aten.grad.default
 
 
 def traced_gradient(energy: Function, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,5 +58,5 @@ def product_with(
         create_graph: whether the result can be differentiated.
         keep: whether the graph of the value is to be used again; if None, as `create_graph` says.
     """
-    found: Tensor | None = torch.ops.aten.grad.default([value], [u], [v], keep, create_graph, True)[0]
+    found: Tensor | None = _GRAD([value], [u], [v], keep, create_graph, True)[0]
     return torch.zeros_like(u) if found is None else found

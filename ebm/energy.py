@@ -85,7 +85,8 @@ class Energy(nn.Module):
             TypeError: if `given` names something that is neither a variable nor an option.
             ValueError: if the batches disagree.
         """
-        refuse_unknown(self, [n for n in given if n not in self.variables and n not in self.options])
+        if given:
+            refuse_unknown(self, [n for n in given if n not in self.variables and n not in self.options])
         binder = Binder(generator)
         for name, value in {**(like or {}), **given}.items():
             binder.observe(name, value)

@@ -19,7 +19,7 @@ from ebm.bound import Bound
 from ebm.derivative import hessian_product, product_with, traced_gradient
 from ebm.rows import flat
 from ebm.signature import check_output
-from ebm.split import closed_form_of, split_prox
+from ebm.split import closed_form_of, closed_forms, split_prox
 
 Differentiate = Callable[["Problem", Tensor, bool], tuple[Tensor, Tensor]]
 
@@ -60,10 +60,10 @@ class Problem:
         self._plan = {False: self._planned(bound.summands)}  # smooth only? -> closed forms, and for autograd
         self._plan[True] = self._planned(self.smooth_terms) if self.prox_terms else self._plan[False]
 
-    def _planned(self, terms: tuple[Term, ...]) -> tuple[list[Term], tuple[Term, ...]]:
+    def _planned(self, terms: tuple[Term, ...]) -> tuple[list[tuple[Term, str]], tuple[Term, ...]]:
         if len(self.shapes) > 1 or not any(t.leaf.closed_form for t in terms):
             return [], terms
-        closed = [t for t in terms if closed_form_of(t) is not None]
+        closed = [(t, name) for t in terms if (name := closed_form_of(t)) is not None]
         return closed, tuple(t for t in terms if closed_form_of(t) is None)
 
     # The layout ---------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Problem:
         closed, rest = self._plan[smooth]
         if not closed:
             return self._autograd(rest, u)
-        value, gradient = self._closed_form(closed, u)
+        value, gradient = closed_forms(self.bound, closed, self.unpack(u))
         if rest:
             rest_value, rest_gradient = self._autograd(rest, u)
             value, gradient = value + rest_value, gradient + rest_gradient
@@ -131,18 +131,6 @@ class Problem:
             return value, torch.zeros_like(u)
         gradient = product_with(value, v, self._ones, self.create_graph)
         return (value if self.create_graph else value.detach()), gradient
-
-    def _closed_form(self, terms: list[Term], u: Tensor) -> tuple[Tensor, Tensor]:
-        free, totals = self.unpack(u), []
-        for term in terms:
-            arguments = self.bound.arguments(term, free, {})
-            value, gradient = term.leaf.value_and_grad(closed_form_of(term), **arguments)
-            plain = isinstance(term.weight, float) and term.weight == 1.0
-            totals.append((value, gradient) if plain else (term.weight * value, term.weight * gradient))
-        (value, gradient), *others = totals
-        for other, other_gradient in others:
-            value, gradient = value + other, gradient + other_gradient
-        return value, gradient
 
     def hessian_product(self, u: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
         """E(u), ∇E(u) and the function v -> (∇²E(u)) v, each like u."""

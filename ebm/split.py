@@ -5,9 +5,12 @@ E(u) = smooth(u) + Σ_i w_i h_i(u),        prox_{t w_i h_i} known for each h_i, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
 
 from ebm.binder import Free, Term
+from ebm.bound import Bound
 
 
 def split_prox(terms: Iterable[Term]) -> tuple[tuple[Term, ...], dict[str, Term]]:
@@ -54,3 +57,24 @@ def closed_form_of(term: Term) -> str | None:
     if len(direct) == 1 and direct[0] in term.leaf.closed_form and len(term.free()) == 1:
         return direct[0]
     return None
+
+
+def closed_forms(
+    bound: Bound, terms: Iterable[tuple[Term, str]], free: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Σ_i w_i E_i, (B,), and its gradient, of terms that know theirs.
+
+    Args:
+        bound: the energy of the terms.
+        terms: at least one, each with its leaf's own name of the variable.
+        free: the values of all free variables.
+    """
+    found = []
+    for term, name in terms:
+        value, gradient = term.leaf.value_and_grad(name, **bound.arguments(term, free, {}))
+        plain = isinstance(term.weight, float) and term.weight == 1.0
+        found.append((value, gradient) if plain else (term.weight * value, term.weight * gradient))
+    (value, gradient), *others = found
+    for other, other_gradient in others:
+        value, gradient = value + other, gradient + other_gradient
+    return value, gradient

@@ -64,21 +64,10 @@ class Points:
         value = self.bound.repeat(points)(**{self.variable: y.flatten(0, 1)})
         return self._checked(value, batch * points).view(batch, points)
 
-    def problem(self, create_graph: bool = False, generator: torch.Generator | None = None) -> Problem:
-        """The energy as a method of inference sees it; closed-form gradients are used where it offers them.
-
-        Args:
-            create_graph: whether gradients can be differentiated; if not, the problem has no graph at all.
-            generator: source of what is drawn during inference.
-        """
-        bound = self.bound if create_graph else self.bound.detach()
-        return Problem(
-            bound,
-            {self.variable: self.y.shape[1:]},
-            generator=generator,
-            create_graph=create_graph,
-            batch=self.y.shape[0],
-        )
+    def problem(self, generator: torch.Generator | None = None) -> Problem:
+        """The energy as a method of inference sees it, without a graph; it draws from `generator`."""
+        shapes = {self.variable: self.y.shape[1:]}
+        return Problem(self.bound.detach(), shapes, generator=generator, batch=self.y.shape[0])
 
     def _checked(self, value: Tensor, rows: int) -> Tensor:
         check_output(value, rows, self.label)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ebm.binder import Free, Term
 from ebm.contrastive.points import Points, in_full
 from ebm.derivative import product_with
+from ebm.infer.slope import slope_in
 from ebm.rows import dot, flat
 
 
@@ -33,12 +34,9 @@ class Slopes:
 
     def __init__(self, points: Points, u: Tensor):
         self.u = u.detach().requires_grad_()
-        self.problem = points.problem(create_graph=True)
-        if torch.is_grad_enabled():  # nearly always
-            value, self.gradient = self.problem.value_and_grad(self.u)
-        else:
-            with torch.enable_grad():
-                value, self.gradient = self.problem.value_and_grad(self.u)
+        self.bound, self.free = points.bound, {points.variable: self.u}
+        with torch.enable_grad():
+            value, self.gradient = slope_in(self.bound, points.variable, self.free, create_graph=True)
         self.value = in_full(value)
 
     def product(self, v: Tensor) -> Tensor:
@@ -51,16 +49,16 @@ class Slopes:
 
     def laplacian(self) -> Tensor:
         """ΔE(u), (B,): D passes backward over one graph; none for terms that know their quadratic form."""
-        known = [t for t in self.problem.bound.summands if _form(t)]
+        known = [t for t in self.bound.summands if _form(t)]
         if not known:
             return _trace(self.gradient, self.u)
-        rest = tuple(t for t in self.problem.bound.summands if not _form(t))
+        rest = tuple(t for t in self.bound.summands if not _form(t))
         total = sum((self._known(term) for term in known), torch.zeros_like(self.value))
         return total + self._trace_of(rest) if rest else total
 
     def _known(self, term: Term) -> Tensor:
         """The trace of the quadratic form of a term, (B,)."""
-        arguments = self.problem.bound.arguments(term, self.problem.unpack(self.u), {})
+        arguments = self.bound.arguments(term, self.free, {})
         name = _form(term)
         matrix = term.leaf.quadratic(name, **{n: v for n, v in arguments.items() if n != name})[0]
         if matrix.ndim == 0:  # a multiple of the identity
@@ -72,7 +70,7 @@ class Slopes:
     def _trace_of(self, terms: tuple[Term, ...]) -> Tensor:
         """The Laplacian of some of the terms, (B,)."""
         with torch.enable_grad():
-            value = self.problem.bound.evaluate(self.problem.unpack(self.u), terms)
+            value = self.bound.evaluate(self.free, terms)
             if not value.requires_grad:
                 return torch.zeros_like(self.value)
             gradient = product_with(value, self.u, torch.ones_like(value), create_graph=True)

@@ -103,7 +103,7 @@ class BlockGibbs(Sampler):
         values, uniforms = problem.unpack(state["u"]), problem.unpack(uniform)
         value, lost = state["value"], torch.zeros_like(state["value"], dtype=torch.bool)
         for name, old in values.items():
-            value, gradient = slope_in(problem, name, values)
+            value, gradient = slope_in(problem.bound, name, values)
             new, value, lost = _drawn(old, value, gradient, state["beta"], uniforms[name], lost)
             values = {**values, name: new}
         return problem.pack(values), value, lost

@@ -30,9 +30,18 @@ def several(
     path: list[State] = []
     for noise in noises:
         state, info = method.step(problem, state, noise)
-        counts = {name: counts[name] + info[name] for name in counts}
+        if counts:
+            counts = {name: counts[name] + info[name] for name in counts}
         path.append({name: state[name] for name in ("u", "value") if name in state})
     return state, counts, path
+
+
+def _write(kept: State, path: list[State], done: int, thin: int) -> None:
+    """Keep every `thin`-th point of a path that follows `done` steps."""
+    for k, point in enumerate(path, done + 1):
+        if k % thin == 0:
+            for name, out in kept.items():
+                out[k // thin - 1] = point[name]
 
 
 class Chains:
@@ -78,21 +87,16 @@ class Chains:
             kept: memory by name, (N, B, ...), into which every `thin`-th point is written.
             thin: at least 1.
         """
-        done, counts = 0, self.zeros
+        counts, together = self.zeros, len(self.room)
         with torch.set_grad_enabled(self.graph):
-            while done < steps:
+            for done in range(0, steps, together):
                 noises = self.room[: steps - done]
                 for noise in noises:
                     self.method.draw(noise, self.problem.generator)
-                go = (
-                    self.go if len(noises) == len(self.room) else several
-                )  # a rest shorter than a compiled call
+                go = self.go if len(noises) == together else several  # a rest is too short for the compiled
                 self.state, counts, path = go(self.problem, self.method, self.state, counts, noises)
-                for point in path:
-                    done += 1
-                    if kept is not None and done % thin == 0:
-                        for name, out in kept.items():
-                            out[done // thin - 1] = point[name]
+                if kept is not None:
+                    _write(kept, path, done, thin)
         return counts
 
     def lost(self) -> list[int]:
