@@ -1,8 +1,7 @@
-"""Runs cases: both sides in one run, each timing in a fresh process, A B A B ..., threads pinned.
+"""Runs cases: both sides in one run, in fresh processes that take turns, threads pinned.
 
 A round is one process for each side. Each process gives the median of its repetitions, each round gives the
-ratio of the two, and the ratios' median with their least and greatest is what a benchmark says: a machine
-that is slow for a while is slow for both sides of a round.
+ratio of the two, and the ratios' median with their least and greatest is what a benchmark says.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,15 +19,10 @@ from typing import Any
 
 from benchmarks.case import Case
 from benchmarks.machine import commit, machine, versions
+from benchmarks.turns import SideError, take_turns
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-ELSEWHERE = """
-import os, runpy, sys
-sys.path += sys.argv.pop(1).split(os.pathsep)  # last, so that the peer is found before what has its name here
-runpy.run_module("benchmarks.side", run_name="__main__", alter_sys=True)
-"""
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,7 @@ class Plan:
         repeats: timed calls in each process, at least 1.
         warmup: untimed calls before them, at least 0.
         threads: of torch and of the numerical libraries, at least 1.
-        timeout: seconds after which a process is given up, positive.
+        timeout: seconds after which a process that does not answer is given up, positive.
 
     Raises:
         ValueError: if one is out of its range.
@@ -59,10 +52,6 @@ class Plan:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not self.timeout > 0:
             raise ValueError(f"timeout must be positive, got {self.timeout}")
-
-
-class SideError(RuntimeError):
-    """One side of a case failed; the message ends as its output did."""
 
 
 def run_module(
@@ -129,8 +118,9 @@ def run_case(case: Case, module: str, plan: Plan, say: Callable[[str], None]) ->
     seen: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
     try:
         for number in range(plan.rounds):
-            for side in seen:
-                seen[side].append(_run_side(case, module, side, plan))
+            runs = take_turns(case, module, plan.threads, plan.repeats, plan.warmup, plan.timeout)
+            for side, run in runs.items():
+                seen[side].append(run)
             figures = {side: _figure(case, runs[-1]) for side, runs in seen.items()}
             ratio = case.ratio(figures["ours"], figures["theirs"])
             text = ", ".join(f"{side} {figure:.4g} {case.unit}" for side, figure in figures.items())
@@ -201,29 +191,3 @@ def _missing_elsewhere(distribution: str, variable: str) -> str:
     except OSError as error:
         return f"{variable} is {interpreter}, which does not run: {error.strerror}"
     return "" if found.returncode == 0 else f"{variable} is {interpreter}, which {cure}"
-
-
-def _run_side(case: Case, module: str, side: str, plan: Plan) -> dict[str, Any]:
-    path = os.pathsep.join(each for each in (str(ROOT), os.environ.get("PYTHONPATH", "")) if each)
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(plan.threads))
-    if case.python is not None and side == "theirs":
-        command = [os.environ[case.python], "-P", "-c", ELSEWHERE, path]
-        environment.pop("PYTHONPATH", None)
-    else:
-        command = [sys.executable, "-m", "benchmarks.side"]
-        environment["PYTHONPATH"] = path
-    command += [module, case.name, side]
-    command += [f"--{name}={getattr(plan, name)}" for name in ("threads", "repeats", "warmup")]
-    if case.unit == "MiB":  # glibc then maps each larger block by itself and gives it back when freed
-        environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
-    try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=plan.timeout
-        )
-    except subprocess.TimeoutExpired:
-        raise SideError(f"{side} took longer than {plan.timeout:g} s") from None
-    if done.returncode != 0:
-        last = "\n    ".join(done.stderr.strip().splitlines()[-4:])
-        raise SideError(f"{side} ended with status {done.returncode}:\n    {last}")
-    run: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return run

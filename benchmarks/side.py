@@ -2,7 +2,8 @@
 
     python -m benchmarks.side MODULE CASE ours|theirs --threads 1 --repeats 5 --warmup 1
 
-The last line of its output is a JSON object: the times of each repetition, the memory, the check.
+It says when it is ready for a timed call, and waits for a line of input. What it says to its runner begins
+with `MARK`; the last of it is a JSON object: the times of each repetition, the memory, the check.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case
 from benchmarks.machine import versions
+
+MARK = "benchmarks.side: "
 
 
 def main() -> None:
@@ -34,10 +38,20 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=1)
     args = parser.parse_args()
     case = next(case for case in importlib.import_module(args.module).CASES if case.name == args.case)
-    print(json.dumps(timed(case, args.side, args.threads, args.repeats, args.warmup)))
+    report = timed(case, args.side, args.threads, args.repeats, args.warmup, await_turn)
+    print(MARK + json.dumps(report), flush=True)
 
 
-def timed(case: Case, side: str, threads: int, repeats: int, warmup: int) -> dict[str, Any]:
+def await_turn() -> None:
+    """Say that this side is ready, and wait to be told to go on."""
+    print(f"{MARK}ready", flush=True)
+    if not sys.stdin.readline():
+        sys.exit("the runner is gone")
+
+
+def timed(
+    case: Case, side: str, threads: int, repeats: int, warmup: int, turn: Callable[[], None]
+) -> dict[str, Any]:
     """Run one side of a case in this process.
 
     Args:
@@ -46,6 +60,7 @@ def timed(case: Case, side: str, threads: int, repeats: int, warmup: int) -> dic
         threads: how many threads torch may use.
         repeats: timed calls, at least 1.
         warmup: calls before them that are not timed, at least 0.
+        turn: called before each of the timed ones.
 
     Returns:
         seconds and cpu_seconds (one per repetition), peak_mib (of the process), extra_mib (what the calls
@@ -69,6 +84,7 @@ def timed(case: Case, side: str, threads: int, repeats: int, warmup: int) -> dic
     held = _peak_mib()
     seconds, cpu_seconds = [], []
     for _ in range(repeats):
+        turn()
         result = None  # the last result must not count as memory of this call
         start, cpu_start = time.perf_counter(), time.process_time()
         result = call()
