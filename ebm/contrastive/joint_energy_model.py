@@ -145,7 +145,7 @@ def logits_of(network: nn.Module, x: Tensor) -> Tensor:
         ValueError: if it has another shape.
     """
     logits: Tensor = network(x)
-    if logits.ndim != 2 or len(logits) != len(x):
+    if logits.ndim != 2 or logits.shape[0] != x.shape[0]:
         raise ValueError(
             f"a classifier's network returns a logit for each label, (B, K); for x of {tuple(x.shape)} it "
             f"returned {tuple(logits.shape)}."

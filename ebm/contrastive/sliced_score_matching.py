@@ -80,14 +80,14 @@ class SlicedScoreMatching(Loss):
         here = Slopes(points, points.y)
         draws = [self._draw(points.y, generator) for _ in range(self.projections)]
         products = [here.product(v) for v in draws]
-        refuse_flat(energy, here.gradient, products[0])
         curvature = average([mean_dot(v, product) for v, product in zip(draws, products, strict=True)])
+        refuse_flat(energy, here.gradient, products[0], curvature)
         if self.variance_reduced:
             slope = half_mean_square(here.gradient)
         else:
             slope = average([0.5 * dot(v, here.gradient).square().mean() for v in draws])
         loss = slope - curvature
-        terms = {ON_DATA: here.value.mean(), "slope": slope, "curvature": curvature}
+        terms = {ON_DATA: here.value.detach().mean(), "slope": slope, "curvature": curvature}
         return LossOutput(loss, {name: value.detach() for name, value in terms.items()})
 
     def _draw(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
