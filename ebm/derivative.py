@@ -48,7 +48,7 @@ def product_with(
 ) -> Tensor:
     """vᵀ ∂value/∂u, like u; zeros where the value does not depend on u.
 
-    This is `torch.autograd.grad` by its operator: the Python around that one takes 15 µs, as long as a
+    This is `torch.autograd.grad` by its operator: the Python around that one takes about as long as the
     gradient of a small energy itself.
 
     Args:
