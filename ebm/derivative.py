@@ -13,7 +13,7 @@ from torch import Tensor
 from ebm.signature import check_output
 
 Function = Callable[[Tensor], Tensor]
-_GRAD = torch.ops.aten.grad.default
+_ENGINE = torch.autograd.Variable._execution_engine
 
 
 def traced_gradient(energy: Function, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +48,7 @@ def product_with(
 ) -> Tensor:
     """vᵀ ∂value/∂u, like u; zeros where the value does not depend on u.
 
-    This is `torch.autograd.grad` by its operator: the Python around that one takes about as long as the
+    This is the call in the midst of `torch.autograd.grad`: the Python around it takes about as long as the
     gradient of a small energy itself.
 
     Args:
@@ -58,5 +58,8 @@ def product_with(
         create_graph: whether the result can be differentiated.
         keep: whether the graph of the value is to be used again; if None, as `create_graph` says.
     """
-    found: Tensor | None = _GRAD([value], [u], [v], keep, create_graph, True)[0]
+    keep_graph = create_graph if keep is None else keep
+    found: Tensor | None = _ENGINE.run_backward(
+        (value,), (v,), keep_graph, create_graph, (u,), allow_unreachable=True, accumulate_grad=False
+    )[0]
     return torch.zeros_like(u) if found is None else found

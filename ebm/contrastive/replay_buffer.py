@@ -144,10 +144,11 @@ class ReplayBuffer(nn.Module):
         slots = torch.arange(first, first + stride * size, stride, device=home) % capacity
         points, age = held.index_select(0, slots), ages.index_select(0, slots)
         if self.fresh:
-            anew = (torch.rand(size, generator=generator, device=at) < self.fresh).to(home)
-            made = begin(self.start, points, generator=generator)
-            points = torch.where(expand(anew, points), made, points)
-            age.masked_fill_(anew, 0)
+            chosen = torch.rand(size, generator=generator, device=at) < self.fresh
+            anew = chosen.nonzero().squeeze(1).to(home)
+            made = begin(self.start, points[: anew.shape[0]], generator=generator)
+            points.index_copy_(0, anew, made.to(points.dtype))
+            age.index_fill_(0, anew, 0)
         kept = {name: room[slots] for name, room in self.kept.items()}
         for name, rows in (beside or {}).items():
             self._refuse_shape(name, rows)

@@ -95,12 +95,12 @@ class Normal(Start):
         self.shape, self.scale = shape, scale
 
     def draw(self, binder: Binder) -> Tensor:
-        return _empty(binder, self.shape, "Normal").normal_(generator=binder.generator)
+        return _empty(binder, self.shape, "Normal").normal_(0.0, self.scale, generator=binder.generator)
 
     def forward(self, variables: Mapping[str, Any], drawn: Tensor | None, binder: Binder) -> Tensor:
         if drawn is None:
             raise ValueError("Normal starts from noise; draw it first.")
-        return self.scale * drawn
+        return drawn
 
 
 class Uniform(Start):

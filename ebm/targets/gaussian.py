@@ -20,7 +20,7 @@ class Gaussian(Target):
     """A Gaussian with full covariance.
 
     E(y) = ½ (y - μ)ᵀ Σ⁻¹ (y - μ); minimum at μ; mean μ; covariance Σ; log Z = ½ (D log 2π + log det Σ).
-    The precision Σ⁻¹ is what is stored; all answers derive from it.
+    The precision Σ⁻¹ is what is stored, and L with Σ = L Lᵀ for draws; all answers derive from them.
 
     Args:
         mean: μ, (D,).
@@ -41,6 +41,7 @@ class Gaussian(Target):
     closed_form = ("y",)
     center: Tensor
     precision: Tensor
+    factor: Tensor
 
     def __init__(self, mean: Tensor, covariance: Tensor | None = None):
         if mean.ndim != 1:
@@ -54,6 +55,7 @@ class Gaussian(Target):
             )
         self.register_buffer("center", mean.detach().clone())
         self.register_buffer("precision", inverse_covariance("Gaussian", covariance).to(mean))
+        self.register_buffer("factor", factors(self.precision))
 
     def forward(self, y: Tensor) -> Tensor:
         d = y - self.center  # (B, D)
@@ -86,9 +88,8 @@ class Gaussian(Target):
         return torch.linalg.inv(self.precision.double()).to(self.precision)
 
     def exact_samples(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """μ + L ξ with Σ = L Lᵀ and ξ standard normal, (n, D)."""
-        factor = torch.linalg.cholesky(torch.linalg.inv(self.precision.double())).to(self.precision)
-        return self.center + self._normal(n, self.dim, generator=generator) @ factor.T
+        """μ + L ξ with ξ standard normal, (n, D)."""
+        return torch.addmm(self.center, self._normal(n, self.dim, generator=generator), self.factor.T)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -118,3 +119,8 @@ def inverse_covariance(who: str, covariance: Tensor) -> Tensor:
         )
     inverse = torch.linalg.inv(sigma)
     return 0.5 * (inverse + inverse.mT)
+
+
+def factors(precisions: Tensor) -> Tensor:
+    """L, lower triangular, with L Lᵀ = Σ for precisions Σ⁻¹ (..., D, D), like them; found in float64."""
+    return torch.linalg.cholesky(torch.linalg.inv(precisions.double())).to(precisions)

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from ebm.targets.gaussian import inverse_covariance
+from ebm.targets.gaussian import factors, inverse_covariance
 from ebm.targets.target import Target, finite, positive
 
 
@@ -42,6 +42,7 @@ class Mixture(Target):
     weights: Tensor
     means: Tensor
     precisions: Tensor
+    factors: Tensor
     log_scales: Tensor
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor):
@@ -67,6 +68,7 @@ class Mixture(Target):
         self.register_buffer("weights", weights.detach().clone())
         self.register_buffer("means", means.detach().clone())
         self.register_buffer("precisions", precisions.contiguous().to(means))
+        self.register_buffer("factors", factors(self.precisions))
         self.register_buffer("log_scales", log_scales.to(means))
 
     @classmethod
@@ -121,9 +123,8 @@ class Mixture(Target):
         """A component by its weight, then a draw from that Gaussian, (n, D)."""
         k = torch.searchsorted(self.weights.cumsum(0), self._uniform(n, generator=generator))
         k = k.clamp(max=len(self.weights) - 1)  # the weights may add up to a little less than 1
-        factors = torch.linalg.cholesky(torch.linalg.inv(self.precisions.double())).to(self.means)
         noise = self._normal(n, self.dim, generator=generator)
-        return self.means[k] + torch.einsum("nde,ne->nd", factors[k], noise)
+        return self.means[k] + torch.einsum("nde,ne->nd", self.factors[k], noise)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:

@@ -181,6 +181,21 @@ def test_chains_of_a_buffer_go_on_and_age() -> None:
     assert abs(float((ages == 0).double().mean()) - 0.25) < 4 * (0.25 * 0.75 / 5000) ** 0.5
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_chains_begin_anew_or_go_on_from_where_they_stand(share: float) -> None:
+    chains = ReplayBuffer(Normal(2, scale=0.5), 1000, fresh=share)
+    chains.points.fill_(9.0)
+    chains.age.fill_(7)
+    drawn = chains.draw(1000, seeded())
+    fresh = drawn.age == 0
+    assert bool((drawn.points[~fresh] == 9).all() and (drawn.points[fresh] != 9).all())
+    assert abs(float(fresh.double().mean()) - share) <= 4 * (share * (1 - share) / 1000) ** 0.5
+    if share:
+        n = 2 * int(fresh.sum())
+        assert abs(float(drawn.points[fresh].std()) / 0.5 - 1) < 4 / (2 * n) ** 0.5
+    assert bool((chains.points == 9).all())  # until they are put back
+
+
 def test_different_chains_are_drawn() -> None:
     drawn = buffer(1, 30).draw(30, seeded())
     assert drawn.slots.sort().values.tolist() == list(range(30))

@@ -400,6 +400,18 @@ def test_samples_have_the_right_first_marginal(name: str) -> None:
     assert stats.kstest(samples(name)[:, 0].numpy(), lambda x: np.interp(x, edges, cdf)).pvalue > P_VALUE
 
 
+@pytest.mark.parametrize("name", ["gaussian", "mixture"])
+def test_a_loaded_target_draws_from_what_was_loaded(name: str) -> None:
+    wide, narrow = torch.eye(2) * 9, torch.eye(2) * 0.01
+    if name == "gaussian":
+        old, new = Gaussian(torch.zeros(2), wide), Gaussian(torch.ones(2), narrow)
+    else:
+        half, means = torch.full((2,), 0.5), torch.ones(2, 2)
+        old, new = Mixture(half, 0 * means, wide), Mixture(half, means, narrow)
+    old.load_state_dict(new.state_dict())
+    assert torch.equal(old.exact_samples(5, generator(3)), new.exact_samples(5, generator(3)))
+
+
 @with_samples
 def test_samples_are_reproducible_and_may_be_none(name: str) -> None:
     target = TARGETS[name]
