@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ebm.binder import Term
 from ebm.bound import Bound
-from ebm.derivative import hessian_product, product_with, traced_gradient
+from ebm.derivative import hessian_product, product_with, recording, traced_gradient
 from ebm.rows import flat
 from ebm.signature import check_output
 from ebm.split import closed_form_of, closed_forms, split_prox
@@ -116,9 +116,7 @@ class Problem:
     def _autograd(self, terms: tuple[Term, ...], u: Tensor) -> tuple[Tensor, Tensor]:
         if torch.compiler.is_compiling():
             return traced_gradient(lambda v: self.bound.evaluate(self.unpack(v), terms), u)
-        if torch.is_grad_enabled():  # to enable it once more would cost a few per cent of a cheap energy
-            return self._eager(terms, u)
-        with torch.enable_grad():
+        with recording():
             return self._eager(terms, u)
 
     def _eager(self, terms: tuple[Term, ...], u: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ebm.binder import Free, Term
 from ebm.contrastive.points import Points, in_full
-from ebm.derivative import product_with
+from ebm.derivative import product_with, recording
 from ebm.infer.slope import slope_in
 from ebm.rows import dot, flat
 
@@ -35,7 +35,7 @@ class Slopes:
     def __init__(self, points: Points, u: Tensor):
         self.u = u.detach().requires_grad_()
         self.bound, self.free = points.bound, {points.variable: self.u}
-        with torch.enable_grad():
+        with recording():
             value, self.gradient = slope_in(self.bound, points.variable, self.free, create_graph=True)
         self.value = in_full(value)
 
@@ -69,7 +69,7 @@ class Slopes:
 
     def _trace_of(self, terms: tuple[Term, ...]) -> Tensor:
         """The Laplacian of some of the terms, (B,)."""
-        with torch.enable_grad():
+        with recording():
             value = self.bound.evaluate(self.free, terms)
             if not value.requires_grad:
                 return torch.zeros_like(self.value)
@@ -92,7 +92,7 @@ def _product(gradient: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """∇²E v, like u; zero where the gradient does not depend on u."""
     if not gradient.requires_grad:
         return torch.zeros_like(u)
-    with torch.enable_grad():
+    with recording():
         return product_with(gradient, u, v, create_graph=True)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ebm.binder import Free, Term, free_names
 from ebm.bound import Bound
-from ebm.derivative import product_with
+from ebm.derivative import product_with, recording
 from ebm.signature import check_output
 from ebm.split import closed_forms
 
@@ -55,7 +55,7 @@ def _known(term: Term, variable: str) -> str | None:
 def _differentiated(
     bound: Bound, terms: tuple[Term, ...], variable: str, values: Mapping[str, Tensor], create_graph: bool
 ) -> tuple[Tensor, Tensor]:
-    with torch.enable_grad():
+    with recording():
         v = values[variable] if create_graph else values[variable].detach().requires_grad_()
         value = bound.evaluate({**values, variable: v}, terms)
         check_output(value, v.shape[0], "the energy")
