@@ -118,7 +118,7 @@ def run_case(case: Case, module: str, plan: Plan, say: Callable[[str], None]) ->
     seen: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
     try:
         for number in range(plan.rounds):
-            runs = take_turns(case, module, plan.threads, plan.repeats, plan.warmup, plan.timeout)
+            runs = take_turns(case, module, plan.threads, plan.repeats, plan.warmup, plan.timeout, number)
             for side, run in runs.items():
                 seen[side].append(run)
             figures = {side: _figure(case, runs[-1]) for side, runs in seen.items()}

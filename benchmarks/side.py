@@ -60,7 +60,8 @@ def timed(
         threads: how many threads torch may use.
         repeats: timed calls, at least 1.
         warmup: calls before them that are not timed, at least 0.
-        turn: called before each of the timed ones.
+        turn: called before each of the timed ones, and once after the last, so that no side's end falls into
+            a call of the other.
 
     Returns:
         seconds and cpu_seconds (one per repetition), peak_mib (of the process), extra_mib (what the calls
@@ -91,6 +92,7 @@ def timed(
         seconds.append(time.perf_counter() - start)
         cpu_seconds.append(time.process_time() - cpu_start)
     peak = _peak_mib()
+    turn()
     elsewhere = case.python is not None and side == "theirs"
     return {
         "seconds": seconds,

@@ -1,7 +1,7 @@
 """The two processes of a round, which take turns: ours, theirs, theirs, ours, ... one timed call each.
 
-Both set up and warm up first, at the same time; from then on one works while the other waits. So what slows
-the machine for a few seconds slows both sides alike.
+Both set up and warm up first, at the same time; from then on one works while the other waits, with one thread
+on the same core. So what slows the machine for a few seconds, or one core for longer, slows both sides alike.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SideError(RuntimeError):
 
 
 def take_turns(
-    case: Case, module: str, threads: int, repeats: int, warmup: int, timeout: float
+    case: Case, module: str, threads: int, repeats: int, warmup: int, timeout: float, number: int = 0
 ) -> dict[str, dict[str, Any]]:
     """One process for each side, and what each reports in the end.
 
@@ -42,6 +42,7 @@ def take_turns(
         case: the comparison.
         module: the module that holds it.
         threads, repeats, warmup, timeout: as in `benchmarks.runner.Plan`; the timeout is that of one turn.
+        number: of the round; rounds take the cores in turn.
 
     Raises:
         SideError: if a side ends early, or does not answer in time.
@@ -53,7 +54,11 @@ def take_turns(
             sides.append(_Side(case, module, name, threads, repeats, warmup, timeout, errors))
             stack.callback(sides[-1].end)
         answers = {side.name: side.listen() for side in sides}
-        for turn in range(repeats):
+        if threads == 1 and hasattr(os, "sched_setaffinity"):
+            cores = sorted(os.sched_getaffinity(0))
+            for side in sides:
+                os.sched_setaffinity(side.process.pid, {cores[number % len(cores)]})
+        for turn in range(repeats + 1):  # the last for the reports
             for side in sides if turn % 2 == 0 else reversed(sides):
                 side.go()
                 answers[side.name] = side.listen()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,20 @@ def breaks(state, peer):
 
 def hangs(state, peer):
     time.sleep(60)
+
+def core(state, peer=None):
+    cores = os.sched_getaffinity(0)
+    return cores.pop() if len(cores) == 1 else -1
+
+def until_the_end(state, peer):
+    import atexit
+    atexit.register(log, "theirs", "ended")
+    return 5.0
+
+def slowly(state):
+    time.sleep(0.5)
+    log("ours", "worked")
+    return 3.0
 
 def small(state):
     return bytearray(8 << 20)
@@ -102,6 +117,21 @@ def test_sides_take_turns_are_timed_and_recorded(bench) -> None:
     assert sum("round" in line for line in fake.said) == 2
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process can't be put on a core here")
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_one_thread_of_both_sides_works_on_one_core(bench, rounds: int) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    (record,) = bench('[Case("core", core, core, setup, check)]').run(Plan(rounds, repeats=1, warmup=0))
+    on = {"answer": cores[(rounds - 1) % len(cores)]}  # in the last round
+    assert record["ours"]["check"] == record["theirs"]["check"] == on
+
+
+def test_no_side_ends_before_the_other_has_worked(bench) -> None:
+    fake = bench('[Case("end", slowly, until_the_end, setup, check)]')
+    fake.run(Plan(rounds=1, repeats=2, warmup=0))
+    assert fake.log.read_text().splitlines()[:2] == ["ours worked"] * 2
+
+
 @pytest.mark.parametrize(
     ("bound", "status", "kind"),
     [
@@ -153,7 +183,7 @@ def test_a_peer_with_a_python_of_its_own(bench, monkeypatch, tmp_path: Path) -> 
     (tmp_path / "colorsys.py").write_text("raise ImportError('that of this repository')")
     monkeypatch.setenv("PEER_PYTHON", sys.executable)
     (record,) = fake.run(Plan(rounds=1, repeats=1, warmup=0))
-    assert record["status"] == "done", record  # the standard library's, although our path has another
+    assert record["status"] == "done", record["reason"]  # the standard library's, although our path has another
     assert fake.log.read_text().splitlines() == ["ours 1", "theirs colorsys"]
     assert record["theirs"]["versions"]["pytest"] == pytest.__version__ and "versions" not in record["ours"]
     assert "pytest" not in fake.written["versions"]  # which are those of this Python
