@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from ebm.binder import Free, Term
+from ebm.binder import Free, Term, free_names
 from ebm.bound import Bound
 
 
@@ -51,12 +51,34 @@ def _prox_variable(term: Term) -> str | None:
     return expression.name if isinstance(expression, Free) else None
 
 
+def _own_name(term: Term, variable: str) -> str | None:
+    """The leaf's own name of a free variable; None if it enters through a module, or in several places."""
+    names = [name for name, e in term.arguments if variable in free_names(e)]
+    alone = len(names) == 1 and isinstance(dict(term.arguments)[names[0]], Free)
+    return names[0] if alone else None
+
+
+def _sole_name(term: Term) -> str | None:
+    """The leaf's own name of the one free variable that a term depends on; None where there is no such."""
+    free = term.free()
+    return _own_name(term, next(iter(free))) if len(free) == 1 else None
+
+
+def closed_form_in(term: Term, variable: str) -> str | None:
+    """The leaf's own name of a free variable in which it knows its gradient; None for autograd."""
+    name = _own_name(term, variable) if term.leaf.closed_form else None
+    return name if name in term.leaf.closed_form else None
+
+
 def closed_form_of(term: Term) -> str | None:
-    """The leaf's name of the variable whose closed form replaces autograd; None where autograd is needed."""
-    direct = [name for name, e in term.arguments if isinstance(e, Free)]
-    if len(direct) == 1 and direct[0] in term.leaf.closed_form and len(term.free()) == 1:
-        return direct[0]
-    return None
+    """The same for the one free variable that a term depends on; None also if it depends on several."""
+    name = _sole_name(term) if term.leaf.closed_form else None
+    return name if name in term.leaf.closed_form else None
+
+
+def quadratic_form_of(term: Term) -> str | None:
+    """Likewise the name of the variable in which a term may know its quadratic form."""
+    return _sole_name(term) if hasattr(term.leaf, "quadratic") else None
 
 
 def closed_forms(

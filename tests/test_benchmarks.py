@@ -183,7 +183,9 @@ def test_a_peer_with_a_python_of_its_own(bench, monkeypatch, tmp_path: Path) -> 
     (tmp_path / "colorsys.py").write_text("raise ImportError('that of this repository')")
     monkeypatch.setenv("PEER_PYTHON", sys.executable)
     (record,) = fake.run(Plan(rounds=1, repeats=1, warmup=0))
-    assert record["status"] == "done", record["reason"]  # the standard library's, although our path has another
+    assert record["status"] == "done", record[
+        "reason"
+    ]  # the standard library's, although our path has another
     assert fake.log.read_text().splitlines() == ["ours 1", "theirs colorsys"]
     assert record["theirs"]["versions"]["pytest"] == pytest.__version__ and "versions" not in record["ours"]
     assert "pytest" not in fake.written["versions"]  # which are those of this Python

@@ -12,11 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ebm.binder import Free, Term
+from ebm.binder import Term
 from ebm.contrastive.points import Points, in_full
 from ebm.derivative import product_with, recording
 from ebm.infer.slope import slope_in
 from ebm.rows import dot, flat
+from ebm.split import quadratic_form_of
 
 
 class Slopes:
@@ -49,17 +50,17 @@ class Slopes:
 
     def laplacian(self) -> Tensor:
         """ΔE(u), (B,): D passes backward over one graph; none for terms that know their quadratic form."""
-        known = [t for t in self.bound.summands if _form(t)]
+        known = [t for t in self.bound.summands if quadratic_form_of(t)]
         if not known:
             return _trace(self.gradient, self.u)
-        rest = tuple(t for t in self.bound.summands if not _form(t))
+        rest = tuple(t for t in self.bound.summands if not quadratic_form_of(t))
         total = sum((self._known(term) for term in known), torch.zeros_like(self.value))
         return total + self._trace_of(rest) if rest else total
 
     def _known(self, term: Term) -> Tensor:
         """The trace of the quadratic form of a term, (B,)."""
         arguments = self.bound.arguments(term, self.free, {})
-        name = _form(term)
+        name = quadratic_form_of(term)
         matrix = term.leaf.quadratic(name, **{n: v for n, v in arguments.items() if n != name})[0]
         if matrix.ndim == 0:  # a multiple of the identity
             trace = matrix * flat(self.u).shape[1]
@@ -94,9 +95,3 @@ def _product(gradient: Tensor, u: Tensor, v: Tensor) -> Tensor:
         return torch.zeros_like(u)
     with recording():
         return product_with(gradient, u, v, create_graph=True)
-
-
-def _form(term: Term) -> str | None:
-    """The name under which a term's energy knows its quadratic form in the free variable; None without."""
-    direct = [name for name, e in term.arguments if isinstance(e, Free)]
-    return direct[0] if hasattr(term.leaf, "quadratic") and len(direct) == len(term.free()) == 1 else None

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ebm.binder import Free, Term
+from ebm.binder import Term
 from ebm.problem import Problem
 from ebm.rows import dot, flat
+from ebm.split import quadratic_form_of
 
 
 class Quadratic(NamedTuple):
@@ -36,7 +37,7 @@ def quadratic_form(problem: Problem, u: Tensor) -> Quadratic:
     total: Quadratic | None = None
     rest = []
     for term in problem.smooth_terms:
-        name = _asked_for(term) if len(problem.shapes) == 1 else None
+        name = quadratic_form_of(term) if len(problem.shapes) == 1 else None
         held = {} if name is None else problem.bound.arguments(term, problem.unpack(u), {})
         form = (
             None
@@ -53,12 +54,6 @@ def quadratic_form(problem: Problem, u: Tensor) -> Quadratic:
     if matrix.ndim == 0:
         matrix = matrix * torch.eye(size, dtype=u.dtype, device=u.device)
     return Quadratic(matrix.to(u), linear.to(u).expand(rows, size), constant.to(u).expand(rows))
-
-
-def _asked_for(term: Term) -> str | None:
-    """The leaf's name of the free variable in which it may know its quadratic form."""
-    direct = [name for name, e in term.arguments if isinstance(e, Free)]
-    return direct[0] if hasattr(term.leaf, "quadratic") and len(direct) == len(term.free()) == 1 else None
 
 
 def _is_one(weight: float | Tensor) -> bool:

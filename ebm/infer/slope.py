@@ -13,11 +13,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ebm.binder import Free, Term, free_names
+from ebm.binder import Term
 from ebm.bound import Bound
 from ebm.derivative import product_with, recording
 from ebm.signature import check_output
-from ebm.split import closed_forms
+from ebm.split import closed_form_in, closed_forms
 
 
 def slope_in(
@@ -31,7 +31,7 @@ def slope_in(
         values: of all free variables.
         create_graph: whether both have a graph, which takes a v that wants a gradient; else neither has one.
     """
-    names = [(term, _known(term, variable)) for term in bound.summands]
+    names = [(term, closed_form_in(term, variable)) for term in bound.summands]
     known = [(term, name) for term, name in names if name is not None]
     if not known:
         found = _differentiated(bound, bound.summands, variable, values, create_graph)
@@ -41,15 +41,6 @@ def slope_in(
             more = _differentiated(bound, rest, variable, values, create_graph)
             found = found[0] + more[0], found[1] + more[1]
     return found if create_graph else (found[0].detach(), found[1].detach())
-
-
-def _known(term: Term, variable: str) -> str | None:
-    """The leaf's own name of the variable in which it knows its gradient; None where it doesn't."""
-    if not term.leaf.closed_form:
-        return None
-    names = [name for name, e in term.arguments if variable in free_names(e)]
-    alone = len(names) == 1 and isinstance(dict(term.arguments)[names[0]], Free)
-    return names[0] if alone and names[0] in term.leaf.closed_form else None
 
 
 def _differentiated(
