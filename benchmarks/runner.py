@@ -1,13 +1,15 @@
 """Runs cases: both sides in one run, in fresh processes that take turns, threads pinned.
 
 A round is one process for each side. Each process gives the median of its repetitions, each round gives the
-ratio of the two, and the ratios' median with their least and greatest is what a benchmark says.
+ratio of the two, and the ratios' median with their least and greatest is what a benchmark says. A target that
+the median misses by less than twice the standard error of many rounds is neither met nor missed: "EVEN".
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -21,6 +23,7 @@ from benchmarks.case import Case
 from benchmarks.machine import commit, machine, versions
 from benchmarks.turns import SideError, take_turns
 
+ENOUGH = 8  # rounds, for their standard error to mean something
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 
@@ -107,8 +110,8 @@ def run_case(case: Case, module: str, plan: Plan, say: Callable[[str], None]) ->
         say: gets one line of progress at a time.
 
     Returns:
-        A record: status ("PASS", "FAIL", "done" where nothing is required, "skipped" or "error"), and what
-        was measured or why not.
+        A record: status ("PASS", "EVEN", "FAIL", "done" where nothing is required, "skipped" or "error"), and
+        what was measured or why not.
     """
     record: dict[str, Any] = {"name": case.name, "peer": case.peer, "unit": case.unit, "target": case.target}
     missing = _missing(case)
@@ -137,8 +140,7 @@ def _summary(case: Case, seen: dict[str, list[dict[str, Any]]]) -> dict[str, Any
     ratio = _spread([case.ratio(ours, theirs) for ours, theirs in pairs])
     checks = {side: runs[-1]["check"] for side, runs in seen.items()}
     objection = case.objection(checks["ours"], checks["theirs"])
-    met = case.met(ratio["median"])
-    status = "FAIL" if objection or met is False else "done" if met is None else "PASS"
+    status = "FAIL" if objection else _verdict(case, ratio, len(figures["ours"]))
     sides = {
         side: {
             **_spread(figures[side]),
@@ -162,8 +164,23 @@ def _figure(case: Case, run: dict[str, Any]) -> float:
     return statistics.median(run["seconds" if case.unit == "s" else "cpu_seconds"])
 
 
+def _verdict(case: Case, ratio: dict[str, float], rounds: int) -> str:
+    met = case.met(ratio["median"])
+    if met is None:
+        return "done"
+    error = 2 * ratio["standard_error"]
+    near = any(case.met(ratio["median"] + shift) for shift in (-error, error))
+    return "PASS" if met else "EVEN" if near and rounds >= ENOUGH else "FAIL"
+
+
 def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return {
+        "min": min(values),
+        "median": statistics.median(values),
+        "max": max(values),
+        "standard_error": error,  # of the mean
+    }
 
 
 def _missing(case: Case) -> str:

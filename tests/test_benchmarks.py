@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import __main__ as cli
 from benchmarks.case import Case
 from benchmarks.machine import commit, machine, versions
-from benchmarks.runner import Plan, run_module
+from benchmarks.runner import Plan, _summary, run_module
 
 SOURCE = """
 import os, sys, time
@@ -148,6 +149,25 @@ def test_the_verdict_follows_the_bound(bench, bound: str, status: str, kind: str
     assert record["status"] == status and record["ratio_is"] == kind
     assert record["objection"] == ("{'answer': 3.0} is not {'answer': 5.0}" if "objection" in bound else "")
     assert (record["ratio"]["median"] < 1) == (kind == "ours / theirs")  # ours is the faster
+
+
+@pytest.mark.parametrize(
+    ("ratios", "status"),
+    [
+        ([0.9, 1.1] * 4, "PASS"),  # median 1
+        ([0.9, 0.92, 0.94, 0.96, 0.98, 1.0, 1.02, 1.04], "EVEN"),  # 0.97 ± 0.017
+        ([0.9, 0.92, 0.94, 0.96, 0.98], "FAIL"),  # too few to know
+        ([0.94, 0.95, 0.96, 0.97] * 2, "FAIL"),  # 0.955 ± 0.004
+    ],
+)
+def test_a_miss_within_the_error_of_many_rounds_is_even(ratios: list[float], status: str) -> None:
+    case = Case("even", lambda s: s, lambda s, p: s, dict, at_least=1.0)
+    run = {"seconds": [1.0], "cpu_seconds": [1.0], "peak_mib": 1.0, "extra_mib": 0.0, "check": {}}
+    seen = {"ours": [run] * len(ratios), "theirs": [{**run, "seconds": [ratio]} for ratio in ratios]}
+    record = _summary(case, seen)
+    assert record["status"] == status
+    error = torch.tensor(ratios).std() / len(ratios) ** 0.5
+    assert record["ratio"]["standard_error"] == pytest.approx(float(error), rel=1e-5)
 
 
 def test_processor_time_does_not_count_sleep(bench) -> None:
