@@ -126,7 +126,7 @@ class PersistentContrastiveDivergence(ContrastiveDivergence):
             kept = {name: (negatives.others or {})[name] for name in self.buffer.keeps}
             self.buffer.put(drawn.slots, negatives.value, age, kept)
         output = self.contrast(energy, data, negatives, generator)
-        return LossOutput(output.loss, {**output.terms, BUFFER_AGE: age.to(output.loss.dtype).mean()})
+        return LossOutput(output.loss, {**output.terms, BUFFER_AGE: age.mean(dtype=output.loss.dtype)})
 
 
 def theirs(others: dict[str, Any], drawn: Drawn, but: str = "") -> dict[str, Any]:

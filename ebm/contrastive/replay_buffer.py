@@ -149,7 +149,7 @@ class ReplayBuffer(nn.Module):
             made = begin(self.start, points[: anew.shape[0]], generator=generator)
             points.index_copy_(0, anew, made.to(points.dtype))
             age.index_fill_(0, anew, 0)
-        kept = {name: room[slots] for name, room in self.kept.items()}
+        kept = {name: room.index_select(0, slots) for name, room in self.kept.items()}
         for name, rows in (beside or {}).items():
             self._refuse_shape(name, rows)
             old = kept[name][: len(rows)]
